@@ -1,0 +1,104 @@
+"""One dense Up book per market: a level's size at the index of its price, and the two bests.
+
+In: level changes in Up terms. Out: best bid and ask, depth walks for either outcome.
+Never here: a Down book (Down's ask at q is Up's bid at 1 - q), a tree, a hash map.
+"""
+
+from fairwind.core.compiled import compiled
+from fairwind.engine.state import GRID_E4, LEVELS, TOP_LEVEL
+
+BID, ASK = 0, 1
+UP = 0
+
+
+@compiled
+def clear(market, slot, books, consumed):  # type: ignore[no-untyped-def]
+    """Empty both sides of the slot's book. It is not valid until the snapshot's group ends."""
+    start = slot * 2 * LEVELS
+    books[start : start + 2 * LEVELS] = 0
+    consumed[start : start + 2 * LEVELS] = 0
+    market.bid = 0
+    market.ask = TOP_LEVEL
+    market.consumed = 0
+    market.valid = 0
+
+
+@compiled(forceinline=True)
+def set_level(market, books, start, side, level, size_micro):  # type: ignore[no-untyped-def]
+    """Set one level's total and move the best; True when the best level's price or size changed.
+
+    `start` is the index of the side's level 0 in `books`; `level` is price_e4 / GRID_E4.
+    """
+    books[start + level] = size_micro
+    if level % market.step != 0:
+        market.step = 1  # prices finer than the announced tick: search every level from now on
+    if side == BID:
+        if level < market.bid:
+            return False
+        if size_micro > 0:
+            market.bid = level
+        elif level == market.bid:
+            level -= market.step
+            while level > 0 and books[start + level] == 0:
+                level -= market.step
+            market.bid = max(level, 0)
+        return True
+    if level > market.ask:
+        return False
+    if size_micro > 0:
+        market.ask = level
+    elif level == market.ask:
+        level += market.step
+        while level < TOP_LEVEL and books[start + level] == 0:
+            level += market.step
+        market.ask = min(level, TOP_LEVEL)
+    return True
+
+
+@compiled(forceinline=True)
+def refresh_top(market, books, slot):  # type: ignore[no-untyped-def]
+    """Prices and sizes of the best levels, in the market's row, for strategies to read."""
+    start = slot * 2 * LEVELS
+    market.bid_e4 = market.bid * GRID_E4
+    market.ask_e4 = market.ask * GRID_E4
+    market.bid_size_micro = books[start + market.bid]
+    market.ask_size_micro = books[start + LEVELS + market.ask]
+    market.spread_e4 = market.ask_e4 - market.bid_e4
+    market.mid_half_e4 = market.ask_e4 + market.bid_e4
+
+
+@compiled(forceinline=True)
+def two_sided(market):  # type: ignore[no-untyped-def]
+    """Whether both sides stand and do not cross."""
+    return 0 < market.bid < market.ask < TOP_LEVEL
+
+
+@compiled
+def walk(market, books, consumed, slot, outcome, wanted_micro, ticks):  # type: ignore[no-untyped-def]
+    """(average price in dollars, shares micro) of buying up to `wanted_micro` of `outcome`.
+
+    Walks the displayed depth less our own consumption, at most `ticks` ticks beyond the best.
+    (0.0, 0) when that side is empty.
+    """
+    start = slot * 2 * LEVELS
+    ticks_of_grid = ticks * (market.tick_e4 // GRID_E4)
+    bought = 0
+    paid = 0.0
+    level = market.ask if outcome == UP else market.bid
+    last = min(level + ticks_of_grid, TOP_LEVEL - 1)
+    direction = 1
+    at = start + LEVELS
+    if outcome != UP:
+        last = max(level - ticks_of_grid, 1)
+        direction = -1
+        at = start
+    while 0 < level < TOP_LEVEL and (last - level) * direction >= 0 and bought < wanted_micro:
+        size = min(books[at + level] - consumed[at + level], wanted_micro - bought)
+        if size > 0:
+            price = level * GRID_E4 if outcome == UP else (TOP_LEVEL - level) * GRID_E4
+            bought += size
+            paid += size * 1e-6 * (price * 1e-4)
+        level += direction * market.step
+    if bought == 0:
+        return 0.0, 0
+    return paid / (bought * 1e-6), bought

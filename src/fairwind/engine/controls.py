@@ -1,0 +1,99 @@
+"""Controls applied to the state, in Python, between two batches of events. Also pure.
+
+In: a decoded control. Out: a changed state (and postings). Never here: I/O, a control that
+compiled code would have to understand.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fairwind.core import controls
+from fairwind.core.controls import AnyControl
+from fairwind.core.errors import BadConfig
+from fairwind.core.holds import NO_HOLD
+from fairwind.engine import ledger, orders, risk
+from fairwind.engine.state import CASH, ORDERS, State, defaults
+from fairwind.engine.contract import StrategySpec
+
+if TYPE_CHECKING:
+    from fairwind.engine.run import Out
+
+
+def apply(state: State, out: "Out", control: AnyControl, specs: Sequence[StrategySpec]) -> None:
+    """Change the state as the control says. BadConfig when it names what does not exist."""
+    engine = state.engine[0]
+    match control:
+        case controls.Configure():
+            configure(state, control)
+        case controls.Deposit(amount_micro=amount) | controls.Withdraw(amount_micro=amount):
+            move_cash(state, out, amount, deposit=isinstance(control, controls.Deposit))
+        case controls.Enable(strategy=name, enabled=enabled):
+            state.strategies["enabled"][number_of(specs, name)] = enabled
+        case controls.SetParameter():
+            set_parameter(state, control, specs)
+        case controls.SetMultiplier(strategy=name, value=value):
+            if not 0.0 <= value <= 2.0:
+                raise BadConfig(f"multiplier of {name}: expected 0 to 2, found {value:g}")
+            state.strategies["multiplier"][number_of(specs, name)] = value
+        case controls.Halt():
+            engine["halted"] = 1
+            cancel_all(state, out)
+        case controls.Resume():
+            engine["halted"] = engine["drawdown"] = 0
+            engine["peak_micro"] = engine["equity_micro"]
+        case controls.Reset(force_defaults=force):
+            cancel_all(state, out)
+            state.strategies["losses"] = state.strategies["cooldown_until_ns"] = 0
+            defaults(state, specs, keep_toggles=not force)
+
+
+def number_of(specs: Sequence[StrategySpec], name: str) -> int:
+    """A strategy's number; BadConfig with the valid ids when there is none of that name."""
+    for number, spec in enumerate(specs):
+        if spec.id == name:
+            return number
+    raise BadConfig(f"no strategy {name!r}; there are: {', '.join(spec.id for spec in specs)}")
+
+
+def configure(state: State, control: controls.Configure) -> None:
+    """Set realism and capital rules."""
+    engine = state.engine[0]
+    engine["latency_ns"] = round(control.latency_ms * 1e6)
+    for name in ("taker_delay", "own_consumption", "queue", "drawdown_stop"):
+        engine[name] = getattr(control, name)
+    for name in ("strategy", "family", "underlying", "direction", "utilization"):
+        engine[f"cap_{name}"] = getattr(control, f"cap_{name}")
+
+
+def set_parameter(
+    state: State, control: controls.SetParameter, specs: Sequence[StrategySpec]
+) -> None:
+    """Set one parameter within its bounds."""
+    number = number_of(specs, control.strategy)
+    position = specs[number].parameter(control.name)
+    value = specs[number].parameters[position].checked(control.value, control.strategy)
+    state.parameters[number, position] = value
+
+
+def move_cash(state: State, out: "Out", amount_micro: int, *, deposit: bool) -> None:
+    """Post a deposit or withdrawal and move the day's peak with it."""
+    free = int(state.accounts[CASH])
+    if amount_micro <= 0 or (not deposit and amount_micro > free):
+        raise BadConfig(
+            f"expected an amount above 0{'' if deposit else f' and at most {free}'} "
+            f"micro-dollars, found {amount_micro}"
+        )
+    engine = state.engine[0]
+    fact = ledger.DEPOSIT if deposit else ledger.WITHDRAW
+    change = amount_micro if deposit else -amount_micro
+    ledger.move_cash(state, out, int(engine["now_ns"]), fact, change)
+    engine["peak_micro"] += change
+    risk.mark(state)
+
+
+def cancel_all(state: State, out: "Out") -> None:
+    """End every open order now and release what it reserved."""
+    for number in range(ORDERS):
+        if state.orders["order"][number]:
+            orders.finish(state, out, number, orders.CANCELLED, NO_HOLD)
+    state.engine["next_due_ns"] = orders.NEVER_NS

@@ -1,0 +1,342 @@
+"""The simulated exchange: what the venue would do with our orders, given what its book did.
+
+In: orders due, level changes, trades. Out: fills, kills, cancels. Realism: latency, taker
+delay, depth walk, own consumption, queue position. Never here: a fill on a book that is stale,
+invalid or crossed; a fill better than the displayed price.
+"""
+
+from fairwind.core.compiled import compiled
+from fairwind.core.holds import NO_HOLD, Hold
+from fairwind.core.outputs import Fact, OrderState, OrderType
+from fairwind.core.rules import fee_micro
+from fairwind.engine import books, ledger, orders
+from fairwind.core.digest import fold_output
+from fairwind.engine.state import GRID_E4, LEVELS, ORDERS, TOP_LEVEL
+
+SENT, DELAYED = int(OrderState.SENT), int(OrderState.DELAYED)
+RESTING, PARTIAL = int(OrderState.RESTING), int(OrderState.PARTIAL)
+FILLED, CANCELLED = int(OrderState.FILLED), int(OrderState.CANCELLED)
+KILLED, EXPIRED = int(OrderState.KILLED), int(OrderState.EXPIRED)
+FAK, FOK, GTC, POST_ONLY = (int(kind) for kind in OrderType)
+BOOK_STALE, BOOK_INVALID = int(Hold.BOOK_STALE), int(Hold.BOOK_INVALID)
+DEPTH, EXPIRY_CUTOFF = int(Hold.DEPTH), int(Hold.EXPIRY_CUTOFF)
+FILL_FACT, FEE_FACT = int(Fact.FILL), int(Fact.FEE)
+FILLS, POSTINGS = 2, 3  # positions in Out.counts
+UP, DOWN, BID, ASK, BUY = 0, 1, 0, 1, 0
+NEVER_NS = orders.NEVER_NS
+LOT_MICRO = orders.LOT_MICRO
+
+
+@compiled
+def deliver(state, out, until_ns):  # type: ignore[no-untyped-def]
+    """Let everything that is due by `until_ns` reach the venue, in order of its due time."""
+    engine = state.engine[0]
+    while engine.next_due_ns <= until_ns:
+        due = engine.next_due_ns
+        engine.now_ns = max(engine.now_ns, due)
+        for number in range(ORDERS):
+            order = state.orders[number]
+            if order.order != 0 and order.due_ns <= due:
+                order.due_ns = NEVER_NS
+                arrive(state, out, number)
+            if order.order != 0 and order.cancel_ns <= due:
+                order.cancel_ns = NEVER_NS
+                orders.finish(state, out, number, CANCELLED, NO_HOLD)
+        earliest = NEVER_NS
+        for number in range(ORDERS):
+            order = state.orders[number]
+            if order.order != 0:
+                earliest = min(earliest, order.due_ns, order.cancel_ns)
+        engine.next_due_ns = earliest
+
+
+@compiled
+def arrive(state, out, number):  # type: ignore[no-untyped-def]
+    """An order reaches the matching engine, or leaves the taker delay."""
+    order = state.orders[number]
+    market = state.markets[order.slot]
+    engine = state.engine[0]
+    code = unusable(market, order, engine.now_ns)
+    if code != NO_HOLD:
+        ended = code == EXPIRY_CUTOFF
+        orders.finish(state, out, number, EXPIRED if ended else KILLED, code)
+        return
+    crosses = order.level >= market.ask if order.book_side == BID else order.level <= market.bid
+    if order.state == SENT:
+        order.arrival_mid_half_e4 = (market.bid + market.ask) * GRID_E4
+        delay = orders.taker_delay_ns(state) if crosses and order.type != POST_ONLY else 0
+        if delay > 0:
+            order.due_ns = engine.now_ns + delay
+            orders.advance(state, out, number, DELAYED, NO_HOLD)
+            return
+    if crosses and order.type == POST_ONLY:
+        orders.finish(state, out, number, KILLED, NO_HOLD)
+    elif crosses:
+        take(state, out, number)
+    elif order.type == FAK or order.type == FOK:
+        orders.finish(state, out, number, KILLED, DEPTH)
+    else:
+        rest(state, out, number)
+
+
+@compiled
+def unusable(market, order, now_ns):  # type: ignore[no-untyped-def]
+    """Why the order cannot meet this book, or NO_HOLD."""
+    if now_ns >= market.end_ns or market.number != order.market:
+        return EXPIRY_CUTOFF
+    if market.valid != 1 or market.gap != 0 or market.bid >= market.ask:
+        return BOOK_INVALID
+    if now_ns - market.book_ts_ns > order.book_budget_ns:
+        return BOOK_STALE
+    return NO_HOLD
+
+
+@compiled
+def available(state, number):  # type: ignore[no-untyped-def]
+    """Shares micro that the order can take now within its limit."""
+    order = state.orders[number]
+    market = state.markets[order.slot]
+    buying_up = order.book_side == BID
+    at = order.slot * 2 * LEVELS + (LEVELS if buying_up else 0)
+    level = market.ask if buying_up else market.bid
+    direction = 1 if buying_up else -1
+    total = 0
+    while 0 < level < TOP_LEVEL and (order.level - level) * direction >= 0:
+        total += max(state.books[at + level] - state.consumed[at + level], 0)
+        level += direction * market.step
+    return total
+
+
+@compiled
+def take(state, out, number):  # type: ignore[no-untyped-def]
+    """Walk the displayed depth up to the limit; kill or rest what is left."""
+    order = state.orders[number]
+    market = state.markets[order.slot]
+    if order.type == FOK and available(state, number) < order.size_micro:
+        orders.finish(state, out, number, KILLED, DEPTH)
+        return
+    buying_up = order.book_side == BID
+    at = order.slot * 2 * LEVELS + (LEVELS if buying_up else 0)
+    level = market.ask if buying_up else market.bid
+    best = level
+    direction = 1 if buying_up else -1
+    while 0 < level < TOP_LEVEL and (order.level - level) * direction >= 0:
+        left = order.size_micro - order.filled_micro
+        size = min(state.books[at + level] - state.consumed[at + level], left)
+        size = size // LOT_MICRO * LOT_MICRO
+        if size > 0:
+            if state.engine[0].own_consumption != 0:
+                state.consumed[at + level] += size
+                market.consumed = 1
+            fill(state, out, number, level, best, size)
+        if order.filled_micro == order.size_micro:
+            break
+        level += direction * market.step
+    if order.filled_micro == order.size_micro:
+        orders.finish(state, out, number, FILLED, NO_HOLD)
+    elif order.type == GTC:
+        rest(state, out, number)
+    else:
+        orders.finish(state, out, number, KILLED, DEPTH)
+
+
+@compiled
+def rest(state, out, number):  # type: ignore[no-untyped-def]
+    """Join the queue of the limit's level, behind everything that is displayed there."""
+    order = state.orders[number]
+    market = state.markets[order.slot]
+    at = (order.slot * 2 + order.book_side) * LEVELS
+    queue = state.engine[0].queue != 0
+    order.ahead_micro = state.books[at + order.level] if queue else 0
+    market.resting += 1
+    orders.advance(state, out, number, RESTING, NO_HOLD)
+
+
+@compiled
+def fill(state, out, number, level, best_level, size_micro):  # type: ignore[no-untyped-def]
+    """Book one execution: FILL row, postings, position. `best_level` 0 marks a maker fill."""
+    order = state.orders[number]
+    market = state.markets[order.slot]
+    now = state.engine[0].now_ns
+    maker = best_level == 0
+    price = outcome_e4(order.outcome, level)
+    fee = 0 if maker else fee_micro(size_micro, price, market.fee_rate_e6, market.fee_form)
+    row = out.fills[out.counts[FILLS]]
+    out.counts[FILLS] += 1
+    row.ts_ns = now
+    row.order = order.order
+    row.size_micro = size_micro
+    row.fee_micro = fee
+    row.price_e4 = price
+    row.decision_mid_half_e4 = outcome_half_e4(order.outcome, order.decision_mid_half_e4)
+    row.arrival_mid_half_e4 = outcome_half_e4(order.outcome, order.arrival_mid_half_e4)
+    mid = (market.bid + market.ask) * GRID_E4
+    row.match_mid_half_e4 = outcome_half_e4(order.outcome, mid)
+    row.best_e4 = price if maker else outcome_e4(order.outcome, best_level)
+    known = order.probability_e6 >= 0
+    up = order.outcome == UP
+    row.probability_e6 = (
+        order.probability_e6 if up or not known else 1_000_000 - order.probability_e6
+    )
+    row.net_edge_e4 = order.net_edge_e4
+    row.market = order.market
+    row.strategy = order.strategy
+    row.outcome = order.outcome
+    row.action = order.action
+    row.maker = 1 if maker else 0
+    order.filled_micro += size_micro
+    fold_output(state.chain, order.order, price, size_micro)
+    if order.action == BUY:
+        bought(state, out, number, size_micro * price // 10_000, fee, size_micro)
+    else:
+        sold(state, out, number, size_micro * price // 10_000, fee, size_micro)
+
+
+@compiled
+def outcome_e4(outcome, level):  # type: ignore[no-untyped-def]
+    """Price of the outcome in e4 at a level of the Up book."""
+    return level * GRID_E4 if outcome == UP else (TOP_LEVEL - level) * GRID_E4
+
+
+@compiled
+def outcome_half_e4(outcome, mid_half_e4):  # type: ignore[no-untyped-def]
+    """Twice the mid in terms of the outcome."""
+    return mid_half_e4 if outcome == UP else 20_000 - mid_half_e4
+
+
+@compiled
+def posting(state, out, number, fact):  # type: ignore[no-untyped-def]
+    """Begin a posting row about the order."""
+    order = state.orders[number]
+    row = out.postings[out.counts[POSTINGS]]
+    ledger.begin(row, fact, state.engine[0].now_ns)
+    row.order = order.order
+    row.strategy = order.strategy
+    row.market = order.market
+    row.outcome = order.outcome
+
+
+@compiled
+def bought(state, out, number, cost_micro, fee, size_micro):  # type: ignore[no-untyped-def]
+    """Shares in at cost, paid out of the order's reserve."""
+    order = state.orders[number]
+    position = state.positions[order.strategy, order.slot]
+    position.market = order.market
+    if order.outcome == UP:
+        position.up_micro += size_micro
+        position.up_cost_micro += cost_micro
+    else:
+        position.down_micro += size_micro
+        position.down_cost_micro += cost_micro
+    order.reserved_micro -= cost_micro + fee
+    posting(state, out, number, FILL_FACT)
+    row = out.postings[out.counts[POSTINGS]]
+    row.reserved_micro = -cost_micro
+    row.position_micro = cost_micro
+    row.shares_micro = size_micro
+    ledger.book(state, out)
+    ledger.use(state, order.strategy, order.slot, order.outcome, -fee)
+    charge(state, out, number, fee, True)
+
+
+@compiled
+def sold(state, out, number, proceeds, fee, size_micro):  # type: ignore[no-untyped-def]
+    """Shares out at their average cost, proceeds in, the difference realised."""
+    order = state.orders[number]
+    position = state.positions[order.strategy, order.slot]
+    if order.outcome == UP:
+        cost = position.up_cost_micro * size_micro // position.up_micro
+        position.up_micro -= size_micro
+        position.up_cost_micro -= cost
+    else:
+        cost = position.down_cost_micro * size_micro // position.down_micro
+        position.down_micro -= size_micro
+        position.down_cost_micro -= cost
+    position.selling_micro -= size_micro
+    posting(state, out, number, FILL_FACT)
+    row = out.postings[out.counts[POSTINGS]]
+    row.cash_micro = proceeds
+    row.position_micro = -cost
+    row.realised_micro = cost - proceeds
+    row.shares_micro = -size_micro
+    ledger.book(state, out)
+    ledger.use(state, order.strategy, order.slot, order.outcome, -cost)
+    charge(state, out, number, fee, False)
+
+
+@compiled
+def charge(state, out, number, fee, reserved):  # type: ignore[no-untyped-def]
+    """The taker fee, out of the reserve of a buy or the proceeds of a sale."""
+    if fee == 0:
+        return
+    order = state.orders[number]
+    state.positions[order.strategy, order.slot].fees_micro += fee
+    posting(state, out, number, FEE_FACT)
+    row = out.postings[out.counts[POSTINGS]]
+    if reserved:
+        row.reserved_micro = -fee
+    else:
+        row.cash_micro = -fee
+    row.fees_micro = fee
+    ledger.book(state, out)
+
+
+@compiled
+def on_level(state, out, slot, side, level):  # type: ignore[no-untyped-def]
+    """A level changed: orders behind it move up at most to its new size; a crossed book fills."""
+    market = state.markets[slot]
+    size = state.books[(slot * 2 + side) * LEVELS + level]
+    for number in range(ORDERS):
+        order = state.orders[number]
+        if order.order == 0 or order.slot != slot or order.state < RESTING:
+            continue
+        if order.book_side == side:
+            if order.level == level and order.ahead_micro > size:
+                order.ahead_micro = size
+            continue
+        through = level <= order.level if order.book_side == BID else level >= order.level
+        if through and size > 0 and books.two_sided(market):
+            make(state, out, number, size)
+
+
+@compiled
+def on_trade(state, out, slot, side, level, size_micro):  # type: ignore[no-untyped-def]
+    """A trade printed: what exceeds the queue ahead of us fills us. `side` is the taker's."""
+    for number in range(ORDERS):
+        order = state.orders[number]
+        if order.order == 0 or order.slot != slot or order.state < RESTING:
+            continue
+        if order.book_side == side:
+            continue  # the taker was on our side
+        beyond = level < order.level if order.book_side == BID else level > order.level
+        if beyond:
+            order.ahead_micro = 0
+            make(state, out, number, size_micro)
+        elif level == order.level:
+            reached = size_micro - order.ahead_micro
+            order.ahead_micro = max(order.ahead_micro - size_micro, 0)
+            if reached > 0:
+                make(state, out, number, reached)
+
+
+@compiled
+def make(state, out, number, size_micro):  # type: ignore[no-untyped-def]
+    """Fill a resting order with up to `size_micro` at its own price."""
+    order = state.orders[number]
+    size = min(size_micro, order.size_micro - order.filled_micro) // LOT_MICRO * LOT_MICRO
+    if size <= 0 or unusable(state.markets[order.slot], order, state.engine[0].now_ns) != NO_HOLD:
+        return
+    fill(state, out, number, order.level, 0, size)
+    if order.filled_micro == order.size_micro:
+        orders.finish(state, out, number, FILLED, NO_HOLD)
+    else:
+        orders.advance(state, out, number, PARTIAL, NO_HOLD)
+
+
+@compiled
+def expire(state, out, slot, code):  # type: ignore[no-untyped-def]
+    """End every order of a market whose window is over (or that is being reset)."""
+    for number in range(ORDERS):
+        order = state.orders[number]
+        if order.order != 0 and order.slot == slot:
+            orders.finish(state, out, number, EXPIRED, code)

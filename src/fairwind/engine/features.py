@@ -1,0 +1,163 @@
+"""What is learned from prices, once per change and shared by all strategies.
+
+In: spot prices, oracle prints, seconds that pass. Out: volatility on a one-second grid, the
+offset between spot and the oracle, the known part of each settlement average, fair values.
+Never here: tick-by-tick variance (it measures bounce), a look beyond the event at hand.
+"""
+
+import math
+
+from fairwind.core.compiled import compiled
+from fairwind.engine import books, fair
+from fairwind.engine.state import RING
+
+SECOND_NS = 1_000_000_000
+GAP_S = 10
+"""A hole in spot longer than this is not turned into a return."""
+FAST = 1.0 - 0.5 ** (1.0 / 60.0)
+SLOW = 1.0 - 0.5 ** (1.0 / 600.0)
+"""Weights per second for half-lives of 1 and 10 minutes."""
+BIPOWER = math.pi / 2.0
+WARM_SAMPLES = 60
+BASIS_WEIGHT = 1.0 / 30.0
+WIDTH_OF_DEPTH_SHARES = 100.0
+UP, DOWN = 0, 1
+
+
+@compiled
+def spot(asset, ring, price, ts_ns, source):  # type: ignore[no-untyped-def]
+    """Take a spot price (dollars). Whole seconds that passed before it are sampled first."""
+    seconds(asset, ring, ts_ns)
+    asset.spot = price
+    asset.spot_ts_ns = ts_ns
+    asset.spot_source = source
+
+
+@compiled
+def seconds(asset, ring, ts_ns):  # type: ignore[no-untyped-def]
+    """Sample the last spot at every whole second up to `ts_ns` and update both variances.
+
+    Bipower variation, pi/2 |r_i||r_{i-1}|: robust to jumps (Barndorff-Nielsen and Shephard,
+    2004). `ring[second % RING]` keeps the samples. Variances are of log returns, per second.
+    """
+    now = ts_ns // SECOND_NS
+    if asset.spot <= 0.0:
+        asset.second = now
+        return
+    if now - asset.second > GAP_S:
+        asset.second = now - 1
+        asset.last_sample = 0.0
+    while asset.second < now:
+        asset.second += 1
+        ring[asset.second % RING] = asset.spot
+        sample(asset, asset.spot)
+
+
+@compiled
+def sample(asset, price):  # type: ignore[no-untyped-def]
+    """One more second of the grid: its return updates both variances."""
+    before = asset.last_sample
+    asset.last_sample = price
+    if before <= 0.0:
+        asset.last_return = -1.0
+        return
+    size = abs(price - before) / before
+    if asset.last_return >= 0.0:
+        product = BIPOWER * size * asset.last_return
+        asset.samples += 1
+        # Until a window is full its weight is 1/n, so that the start is a plain average.
+        asset.variance_fast += max(FAST, 1.0 / asset.samples) * (product - asset.variance_fast)
+        asset.variance_slow += max(SLOW, 1.0 / asset.samples) * (product - asset.variance_slow)
+    asset.last_return = size
+
+
+@compiled
+def basis(asset, ring, value, observed_ns, averaging_s):  # type: ignore[no-untyped-def]
+    """Learn the oracle's offset from spot: a print less the spot average that it should be."""
+    last = observed_ns // SECOND_NS
+    if last > asset.second or last - averaging_s <= asset.second - RING + 2:
+        return
+    total = 0.0
+    for second in range(last - max(averaging_s - 1, 0), last + 1):
+        sampled = ring[second % RING]
+        if sampled <= 0.0:
+            return
+        total += sampled
+    offset = value - total / max(averaging_s, 1)
+    asset.prints += 1
+    weight = max(BASIS_WEIGHT, 1.0 / asset.prints)
+    surprise = offset - asset.basis
+    asset.basis += weight * surprise
+    asset.basis_variance += weight * (surprise * surprise - asset.basis_variance)
+
+
+@compiled
+def known_average(market, asset):  # type: ignore[no-untyped-def]
+    """Add the present second to the known part of the market's settlement average."""
+    now = market.now_ns // SECOND_NS
+    first = market.end_ns // SECOND_NS - market.averaging_s
+    if now <= first or now <= market.settling_second or market.now_ns > market.end_ns:
+        return
+    market.settling_second = now
+    market.settling_sum += asset.spot + asset.basis
+    market.settling_count += 1
+
+
+@compiled
+def moment(market, asset, reference, ts_ns):  # type: ignore[no-untyped-def]
+    """Bring the market's row to `ts_ns`: time left, prices, volatility and fair value."""
+    market.now_ns = ts_ns
+    market.left_s = (market.end_ns - ts_ns) * 1e-9
+    market.spot = asset.spot
+    market.spot_ts_ns = asset.spot_ts_ns
+    market.reference = reference.value
+    market.reference_ts_ns = reference.ts_ns
+    market.fair_up = math.nan
+    market.fair_stderr = 1.0
+    if market.strike <= 0.0 or asset.spot <= 0.0 or asset.samples < WARM_SAMPLES:
+        return
+    level = asset.spot + asset.basis
+    per_second = 0.5 * (asset.variance_fast + asset.variance_slow) * level * level
+    market.volatility = math.sqrt(per_second)
+    market.volatility_ratio = 0.0
+    if asset.variance_slow > 0.0:
+        market.volatility_ratio = math.sqrt(asset.variance_fast / asset.variance_slow)
+    market.divergence = abs(asset.spot + asset.basis - reference.value) / level
+    known = level
+    if market.settling_count > 0:
+        known = market.settling_sum / market.settling_count
+    left = max(market.left_s, 0.0)
+    market.mean, market.variance = fair.settlement(
+        left, float(market.averaging_s), level, known, per_second
+    )
+    # A print's scatter around our offset is mostly the lag between the venues; its mean is what
+    # moves the settlement, known to about the scatter over the root of the prints averaged.
+    level_variance = asset.basis_variance * BASIS_WEIGHT
+    market.fair_up, market.fair_stderr, market.fair_delta = fair.probability(
+        market.mean, market.variance, market.strike, level_variance
+    )
+
+
+@compiled
+def prices(market, state_books, consumed, slot, wanted_micro, ticks):  # type: ignore[no-untyped-def]
+    """What buying `wanted_micro` of either outcome costs now: average price, fee, depth."""
+    books.refresh_top(market, state_books, slot)
+    market.eff_up, market.depth_up_micro = books.walk(
+        market, state_books, consumed, slot, UP, wanted_micro, ticks
+    )
+    market.eff_down, market.depth_down_micro = books.walk(
+        market, state_books, consumed, slot, DOWN, wanted_micro, ticks
+    )
+    market.fee_up = fee_per_share(market.eff_up, market.fee_rate_e6, market.fee_form)
+    market.fee_down = fee_per_share(market.eff_down, market.fee_rate_e6, market.fee_form)
+
+
+@compiled
+def fee_per_share(price, rate_e6, form):  # type: ignore[no-untyped-def]
+    """Taker fee in dollars per share at `price`, before rounding (core.rules, FEE forms)."""
+    both = price * (1.0 - price)
+    if form == 1:
+        return rate_e6 * 1e-6 * both
+    if form == 2:
+        return rate_e6 * 1e-6 * price * both * both
+    return 0.0

@@ -1,0 +1,230 @@
+"""Orders: how one comes to be, what it carries, and how it ends.
+
+In: a signal that passed every gate, and its size. Out: an order row with a freshness
+certificate, its reserve, and one output row per state. Never here: an order without a
+certificate, an id that is not a function of the inputs.
+"""
+
+from fairwind.core.compiled import compiled
+from fairwind.core.holds import NO_HOLD, Hold
+from fairwind.core.outputs import Action, OrderState, OrderType
+from fairwind.core.rules import RuleKind, fee_micro, rule_row
+from fairwind.engine import ledger
+from fairwind.core.digest import fold_output
+from fairwind.engine.state import GRID_E4, ORDERS, TOP_LEVEL
+
+DECIDED, SENT, REFUSED = int(OrderState.DECIDED), int(OrderState.SENT), int(OrderState.REFUSED)
+RESTING, CANCELLED = int(OrderState.RESTING), int(OrderState.CANCELLED)
+FIRST_FINAL = int(OrderState.FILLED)
+BUY, SELL = int(Action.BUY), int(Action.SELL)
+POST_ONLY = int(OrderType.POST_ONLY)
+BOOK_STALE, SPOT_STALE = int(Hold.BOOK_STALE), int(Hold.SPOT_STALE)
+REFERENCE_STALE, ANOMALY_CAP = int(Hold.REFERENCE_STALE), int(Hold.ANOMALY_CAP)
+TAKER_DELAY = int(RuleKind.TAKER_DELAY)
+ORDER_ROWS = 1  # position in Out.counts
+NEVER_NS = 2**63 - 1
+FREE = -1
+LOT_MICRO = 10_000
+UP, DOWN, BID, ASK = 0, 1, 0, 1
+
+
+@compiled
+def free_row(state):  # type: ignore[no-untyped-def]
+    """Index of an order row that is not in use, or FREE when the table is full."""
+    for number in range(ORDERS):
+        if state.orders[number].order == 0:
+            return number
+    return FREE
+
+
+@compiled
+def worst_cost_micro(market, size_micro, limit_e4, maker):  # type: ignore[no-untyped-def]
+    """What buying `size_micro` can cost at most: the limit, plus the largest fee up to it."""
+    cost = size_micro * limit_e4 // 10_000
+    if maker:
+        return cost
+    dearest_e4 = min(limit_e4, 5_000) if market.fee_form == 1 else limit_e4
+    if market.fee_form == 2:
+        dearest_e4 = min(limit_e4, 6_000)  # p * (p(1-p))^2 is largest at 0.6
+    # One rounding per level walked can add 5 micro-dollars each; a hundred levels are allowed.
+    return cost + fee_micro(size_micro, dearest_e4, market.fee_rate_e6, market.fee_form) + 1_000
+
+
+@compiled
+def describe(state, number, strategy, slot):  # type: ignore[no-untyped-def]
+    """Fill a new order row from the signal, with its identity and freshness certificate."""
+    order = state.orders[number]
+    market = state.markets[slot]
+    signal = state.signal[0]
+    position = state.positions[strategy, slot]
+    position.orders += 1
+    order.order = strategy << 40 | market.number << 16 | position.orders
+    order.strategy = strategy
+    order.slot = slot
+    order.market = market.number
+    order.outcome = signal.side
+    order.action = SELL if signal.wish == 2 else BUY
+    order.type = signal.type
+    order.book_side = BID if (order.action == BUY) == (order.outcome == UP) else ASK
+    order.filled_micro = 0
+    order.reserved_micro = 0
+    order.ahead_micro = 0
+    order.cancel_ns = NEVER_NS
+    order.decision_mid_half_e4 = market.mid_half_e4
+    order.arrival_mid_half_e4 = market.mid_half_e4
+    known = market.fair_up == market.fair_up
+    order.probability_e6 = int(market.fair_up * 1e6 + 0.5) if known else -1
+    order.net_edge_e4 = int(signal.net_edge * 1e4)
+    order.book_ts_ns = market.book_ts_ns
+    order.book_ts_source_ns = market.book_ts_source_ns
+    order.book_sequence = market.book_sequence
+    order.spot_ts_ns = market.spot_ts_ns
+    order.reference_ts_ns = market.reference_ts_ns
+
+
+@compiled
+def admissible(state, number):  # type: ignore[no-untyped-def]
+    """The submit check: the certificate against the tables, by other code than the gates.
+
+    NO_HOLD, or the Hold that refuses it. It reads ages from receipt times, not from features.
+    """
+    order = state.orders[number]
+    market = state.markets[order.slot]
+    now = state.engine[0].now_ns
+    same_book = order.book_sequence == market.book_sequence and market.gap == 0
+    if not same_book or not 0 <= now - order.book_ts_ns <= order.book_budget_ns:
+        return BOOK_STALE
+    if not 0 <= now - order.spot_ts_ns <= order.spot_budget_ns:
+        return SPOT_STALE
+    if not 0 <= now - order.reference_ts_ns <= order.reference_budget_ns:
+        return REFERENCE_STALE
+    return NO_HOLD
+
+
+@compiled
+def submit(state, out, number, size_micro, limit_e4):  # type: ignore[no-untyped-def]
+    """Decide, reserve and send the described order, or refuse it at the last check."""
+    order = state.orders[number]
+    engine = state.engine[0]
+    now = engine.now_ns
+    order.size_micro = size_micro
+    order.limit_e4 = limit_e4
+    up_price = limit_e4 if order.outcome == UP else 10_000 - limit_e4
+    order.level = up_price // GRID_E4
+    advance(state, out, number, DECIDED, NO_HOLD)
+    refusal = admissible(state, number)
+    if refusal != NO_HOLD:
+        finish(state, out, number, REFUSED, refusal)
+        return
+    position = state.positions[order.strategy, order.slot]
+    if order.action == BUY:
+        market = state.markets[order.slot]
+        worst = worst_cost_micro(market, size_micro, limit_e4, order.type == POST_ONLY)
+        ledger.reserve(state, out, number, worst, now)
+        position.entries += 1
+        position.last_entry_ns = now
+    else:
+        position.selling_micro += size_micro
+    position.open_orders += 1
+    engine.orders += 1
+    order.due_ns = now + engine.latency_ns
+    engine.next_due_ns = min(engine.next_due_ns, order.due_ns)
+    advance(state, out, number, SENT, NO_HOLD)
+
+
+@compiled
+def advance(state, out, number, order_state, code):  # type: ignore[no-untyped-def]
+    """Move the order to a state and say so in one output row."""
+    order = state.orders[number]
+    order.state = order_state
+    row = out.orders[out.counts[ORDER_ROWS]]
+    out.counts[ORDER_ROWS] += 1
+    row.ts_ns = state.engine[0].now_ns
+    row.order = order.order
+    row.size_micro = order.size_micro
+    row.filled_micro = order.filled_micro
+    row.reserved_micro = order.reserved_micro
+    row.mask = 0
+    row.book_ts_ns = order.book_ts_ns
+    row.book_ts_source_ns = order.book_ts_source_ns
+    row.book_sequence = order.book_sequence
+    row.spot_ts_ns = order.spot_ts_ns
+    row.reference_ts_ns = order.reference_ts_ns
+    row.book_budget_ms = order.book_budget_ns // 1_000_000
+    row.spot_budget_ms = order.spot_budget_ns // 1_000_000
+    row.reference_budget_ms = order.reference_budget_ns // 1_000_000
+    row.limit_e4 = order.limit_e4
+    row.mid_half_e4 = order.decision_mid_half_e4
+    row.net_edge_e4 = order.net_edge_e4
+    row.probability_e6 = order.probability_e6
+    row.market = order.market
+    row.strategy = order.strategy
+    row.state = order_state
+    row.outcome = order.outcome
+    row.action = order.action
+    row.type = order.type
+    row.code = code
+    fold_output(state.chain, order.order, order_state * 256 + code, order.filled_micro)
+
+
+@compiled
+def finish(state, out, number, order_state, code):  # type: ignore[no-untyped-def]
+    """End the order: release what it still reserves and free its row."""
+    order = state.orders[number]
+    position = state.positions[order.strategy, order.slot]
+    if order_state != REFUSED:
+        state.engine[0].orders -= 1
+        position.open_orders -= 1
+        if order.action == SELL:
+            position.selling_micro -= order.size_micro - order.filled_micro
+        elif order.filled_micro == 0:
+            position.entries -= 1
+        if order.state >= RESTING:
+            state.markets[order.slot].resting -= 1
+    ledger.reserve(state, out, number, -order.reserved_micro, state.engine[0].now_ns)
+    advance(state, out, number, order_state, code)
+    order.order = 0
+    order.due_ns = NEVER_NS
+    order.cancel_ns = NEVER_NS
+
+
+@compiled
+def cancel(state, strategy, slot):  # type: ignore[no-untyped-def]
+    """Ask the venue to cancel the strategy's resting orders there; it hears after the latency."""
+    engine = state.engine[0]
+    for number in range(ORDERS):
+        order = state.orders[number]
+        if order.order == 0 or order.slot != slot or order.strategy != strategy:
+            continue
+        if order.cancel_ns == NEVER_NS and order.type >= 2:
+            order.cancel_ns = engine.now_ns + engine.latency_ns
+            engine.next_due_ns = min(engine.next_due_ns, order.cancel_ns)
+
+
+@compiled
+def taker_delay_ns(state):  # type: ignore[no-untyped-def]
+    """The venue's delay of marketable orders at this moment, by its dated rule."""
+    engine = state.engine[0]
+    if engine.taker_delay == 0:
+        return 0
+    row = rule_row(state.rules, TAKER_DELAY, -1, engine.now_ns)
+    return state.rules[row].a if row >= 0 else 0
+
+
+@compiled
+def best_e4(market, outcome, action):  # type: ignore[no-untyped-def]
+    """Best price to buy (the ask) or to sell (the bid) the outcome, in e4."""
+    level = market.ask if (outcome == UP) == (action == BUY) else market.bid
+    return level * GRID_E4 if outcome == UP else (TOP_LEVEL - level) * GRID_E4
+
+
+@compiled
+def limit_e4(market, outcome, action, wanted_e4, ticks):  # type: ignore[no-untyped-def]
+    """The order's limit in e4, on the tick, at most `ticks` worse than the best price."""
+    tick = market.tick_e4
+    best = best_e4(market, outcome, action)
+    if action == BUY:
+        limit = min(wanted_e4 // tick * tick, best + ticks * tick)
+    else:
+        limit = max(-(-wanted_e4 // tick) * tick, best - ticks * tick)
+    return min(max(limit, tick), 10_000 - tick)

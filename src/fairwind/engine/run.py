@@ -1,0 +1,343 @@
+"""The engine: events in, outputs out, one order of work per event, the same in every mode.
+
+In: the state, events in receipt order, room for outputs. Out: how many events were consumed.
+Never here: a clock, I/O, randomness; an output that depends on a later event.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairwind.core import controls as core_controls
+from fairwind.core.compiled import INTERPRETED, compiled
+from fairwind.core.events import ALL_MARKETS, Events, Flag, Kind
+from fairwind.core.outputs import TABLES
+from fairwind.core import digest
+from fairwind.engine import books, controls, exchange, features, ledger, risk, scan, windows
+from fairwind.engine.state import GRID_E4, LEVELS, MARKETS, TOP_LEVEL, VECTOR, State
+from fairwind.engine.contract import On, StrategySpec
+
+LISTED, FEES, LEVEL, CLEAR = int(Kind.LISTED), int(Kind.FEES), int(Kind.LEVEL), int(Kind.CLEAR)
+TRADE, TICK, RESOLVED, SPOT = int(Kind.TRADE), int(Kind.TICK), int(Kind.RESOLVED), int(Kind.SPOT)
+REFERENCE, GAP, CONTROL = int(Kind.REFERENCE), int(Kind.GAP), int(Kind.CONTROL)
+MORE, PARITY = int(Flag.MORE), int(Flag.PARITY)
+ON_SPOT, ON_REFERENCE, ON_TOP = int(On.SPOT), int(On.REFERENCE), int(On.TOP)
+ON_TRADE, ON_TIMER, ON_BOOK, FAIR = int(On.TRADE), int(On.TIMER), int(On.BOOK), int(On.FAIR)
+EVERYWHERE = ALL_MARKETS
+SECOND_NS = 1_000_000_000
+BUILDING, VALID = 2, 1
+SPARE = 4096
+"""Output rows of each table that must be free before an event: more than one can ever make."""
+CAPACITY = 16_384
+
+
+class Out(NamedTuple):
+    """Room for outputs; `counts` says how many rows of each table are filled."""
+
+    scans: NDArray[Any]
+    orders: NDArray[Any]
+    fills: NDArray[Any]
+    postings: NDArray[Any]
+    windows: NDArray[Any]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def fresh(cls) -> "Out":
+        """Empty tables of `CAPACITY` rows."""
+        tables = (np.zeros(CAPACITY, t).view(np.recarray) for t in TABLES.values())
+        return cls(*tables, np.zeros(len(TABLES), np.int64))
+
+    def rows(self) -> dict[str, NDArray[Any]]:
+        """The filled rows of every table, as views."""
+        return {
+            name: getattr(self, name).view(np.ndarray)[: self.counts[at]]
+            for at, name in enumerate(TABLES)
+        }
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.counts[:] = 0
+
+
+def run(
+    state: State,
+    events: Events,
+    out: Out,
+    payload_of: Callable[[int], bytes],
+    specs: Sequence[StrategySpec] | None = None,
+) -> int:
+    """Consume `events` (shape (n,), EVENT) and return how many; fewer only when `out` is full.
+
+    `payload_of` gives a control's payload by its id. AssertionError when a ledger invariant
+    broke or an event is older than the one before it: that is a bug, trading must stop.
+    """
+    if INTERPRETED:
+        events = events.view(np.recarray)
+        with np.errstate(over="ignore"):
+            return _run(state, events, out, payload_of, specs)
+    return _run(state, events, out, payload_of, specs)
+
+
+def _run(
+    state: State,
+    events: Events,
+    out: Out,
+    payload_of: Callable[[int], bytes],
+    specs: Sequence[StrategySpec] | None,
+) -> int:
+    done = 0
+    while True:
+        done += consume(state, events, done, out)
+        if done == len(events) or int(events[done]["kind"]) != CONTROL or is_full(out):
+            break
+        payload = payload_of(int(events[done]["price"]))
+        control = core_controls.decode(payload, int(events[done]["price"]))
+        begin_control(state, events, done, out)
+        controls.apply(state, out, control, specs if specs is not None else roster())
+        done += 1
+    if state.engine["broken"][0]:
+        raise AssertionError(failure(state))
+    return done
+
+
+def roster() -> Sequence[StrategySpec]:
+    """The default stack."""
+    from fairwind.engine.strategies import ROSTER
+
+    return ROSTER
+
+
+def failure(state: State) -> str:
+    """What broke, for the person who has to look at it."""
+    code = int(state.engine["broken"][0])
+    what = ledger.BROKEN.get(code, "an event is older than the one before it")
+    return (
+        f"engine halted at event {state.events()} (ts_ns {int(state.engine['now_ns'][0])}): {what}; "
+        "replay the journal up to this event to see why"
+    )
+
+
+@compiled
+def is_full(out):  # type: ignore[no-untyped-def]
+    """Whether one more event could overflow an output table."""
+    return out.counts.max() > CAPACITY - SPARE
+
+
+@compiled
+def begin_control(state, events, at, out):  # type: ignore[no-untyped-def]
+    """The part of a control event that is like any other event: due orders, time, digest."""
+    event = events[at]
+    if state.engine[0].next_due_ns <= event.ts_ns:
+        exchange.deliver(state, out, event.ts_ns)
+    state.engine[0].now_ns = event.ts_ns
+    state.engine[0].events += 1
+    digest.fold(state.chain, digest.of_event(event))
+
+
+@compiled
+def consume(state, events, first, out):  # type: ignore[no-untyped-def]
+    """Process events from `first` up to a control or until `out` is full. Returns how many."""
+    engine = state.engine[0]
+    for at in range(first, len(events)):
+        event = events[at]
+        if event.kind == CONTROL or engine.broken != 0 or is_full(out):
+            return at - first
+        now = event.ts_ns
+        if now < engine.now_ns:
+            engine.broken = -1
+            return at - first
+        if engine.next_due_ns <= now:
+            exchange.deliver(state, out, now)
+        engine.now_ns = now
+        if now >= engine.second_ns:
+            tick(state, out, now)
+        take(state, out, event)
+        engine.events += 1
+        digest.fold(state.chain, digest.of_event(event))
+        if engine.dirty != 0:
+            engine.dirty = 0
+            engine.broken = ledger.broken(state)
+    return len(events) - first
+
+
+@compiled(forceinline=True)
+def take(state, out, event):  # type: ignore[no-untyped-def]
+    """Apply one event and evaluate whoever subscribed to what it changed."""
+    kind = event.kind
+    if kind == LEVEL:
+        level(state, out, event)
+    elif kind == TRADE:
+        trade(state, out, event)
+    elif kind == SPOT:
+        asset = state.assets[event.market]
+        price = event.price * 1e-8
+        features.spot(asset, state.ring[event.market], price, event.ts_ns, event.source)
+        evaluate_asset(state, out, event.market, ON_SPOT)
+    elif kind == REFERENCE:
+        reference(state, out, event)
+    elif kind == LISTED:
+        windows.list_market(state, out, event)
+    elif kind == RESOLVED:
+        windows.on_resolved(state, out, event)
+    elif kind == GAP:
+        gap(state, event)
+    else:
+        rare(state, event)
+
+
+@compiled(forceinline=True)
+def level(state, out, event):  # type: ignore[no-untyped-def]
+    """One level's new total; an evaluation when its atomic group is complete."""
+    slot = np.int64(event.market) % MARKETS
+    market = state.markets[slot]
+    index = event.price // GRID_E4
+    usable = 0 < index < TOP_LEVEL and index * GRID_E4 == event.price and event.size >= 0
+    if market.number != event.market or not usable:
+        state.engine[0].bad_levels += 1
+        return
+    side = np.int64(event.side)
+    start = (slot * 2 + side) * LEVELS
+    if market.consumed != 0:
+        state.consumed[start + index] = 0
+    top = books.set_level(market, state.books, start, side, index, event.size)
+    market.book_ts_ns = event.ts_ns
+    market.book_ts_source_ns = event.ts_source_ns
+    market.book_sequence += 1
+    market.changed |= ON_TOP | ON_BOOK if top else ON_BOOK
+    if market.resting != 0:
+        exchange.on_level(state, out, slot, side, index)
+    if event.flags & MORE == 0:
+        if market.valid != VALID and market.gap == 0:
+            market.valid = VALID
+        market.parity = event.flags & PARITY
+        changed = market.changed
+        market.changed = 0
+        evaluate(state, out, slot, changed)
+
+
+@compiled
+def trade(state, out, event):  # type: ignore[no-untyped-def]
+    """A print: remembered, and offered to our resting orders."""
+    slot = windows.find(state, event.market)
+    if slot < 0:
+        state.engine[0].orphans += 1
+        return
+    market = state.markets[slot]
+    market.trade_price_e4 = event.price
+    market.trade_size_micro = event.size
+    market.trade_side = event.side
+    if market.resting != 0:
+        exchange.on_trade(state, out, slot, event.side, event.price // GRID_E4, event.size)
+    evaluate(state, out, slot, ON_TRADE)
+
+
+@compiled
+def reference(state, out, event):  # type: ignore[no-untyped-def]
+    """An oracle print: boundaries, the offset from spot, then whoever trades on it."""
+    if not windows.on_print(state, out, event):
+        return
+    asset = state.assets[event.market]
+    ring = state.ring[event.market]
+    features.seconds(asset, ring, event.ts_ns)
+    # The offset is learned from the stream that settles the asset's windows now.
+    if settles(state, event.market, event.ref):
+        features.basis(asset, ring, event.price * 1e-8, event.ts_source_ns, np.int64(event.ref))
+    evaluate_asset(state, out, event.market, ON_REFERENCE)
+
+
+@compiled
+def settles(state, asset, averaging_s):  # type: ignore[no-untyped-def]
+    """Whether an open window of the asset settles on that stream."""
+    for place in range(state.engine[0].active):
+        market = state.markets[state.active[place]]
+        if market.asset == asset and market.averaging_s == averaging_s:
+            return True
+    return False
+
+
+@compiled
+def gap(state, event):  # type: ignore[no-untyped-def]
+    """The source lost data: its books cannot be used until they are sent anew."""
+    for place in range(state.engine[0].active):
+        market = state.markets[state.active[place]]
+        if event.market == EVERYWHERE or market.number == event.market:
+            market.gap = 1
+            market.valid = 0
+
+
+@compiled
+def rare(state, event):  # type: ignore[no-untyped-def]
+    """Book replacement, tick change, fee schedule; a timer has no more to do than be later."""
+    slot = windows.find(state, event.market)
+    if event.kind != CLEAR and event.kind != TICK and event.kind != FEES:
+        return
+    if slot < 0:
+        state.engine[0].orphans += 1
+        return
+    market = state.markets[slot]
+    if event.kind == CLEAR:
+        books.clear(market, slot, state.books, state.consumed)
+        market.gap = 0
+        market.book_ts_ns = event.ts_ns
+        market.book_sequence += 1
+    elif event.kind == TICK and event.price >= GRID_E4:
+        market.tick_e4 = event.price
+        market.step = event.price // GRID_E4
+    elif event.kind == FEES:
+        windows.set_fees(market, event)
+
+
+@compiled
+def tick(state, out, now_ns):  # type: ignore[no-untyped-def]
+    """A new whole second: grids, averages, equity; windows that ended; timer subscribers."""
+    engine = state.engine[0]
+    engine.second_ns = (now_ns // SECOND_NS + 1) * SECOND_NS
+    for number in range(len(state.assets)):
+        if state.assets[number].spot > 0.0:
+            features.seconds(state.assets[number], state.ring[number], now_ns)
+    for place in range(engine.active):
+        slot = state.active[place]
+        market = state.markets[slot]
+        if now_ns >= market.end_ns:
+            exchange.expire(state, out, slot, exchange.EXPIRY_CUTOFF)
+    risk.mark(state)
+    for place in range(engine.active):
+        slot = state.active[place]
+        market = state.markets[slot]
+        market.now_ns = now_ns
+        features.known_average(market, state.assets[market.asset])
+        evaluate(state, out, slot, ON_TIMER)
+
+
+@compiled
+def evaluate_asset(state, out, asset, changed):  # type: ignore[no-untyped-def]
+    """Evaluate every open window of the asset."""
+    for place in range(state.engine[0].active):
+        slot = state.active[place]
+        if state.markets[slot].asset == asset:
+            evaluate(state, out, slot, changed)
+
+
+@compiled
+def evaluate(state, out, slot, changed):  # type: ignore[no-untyped-def]
+    """Let every strategy that subscribed to the change look at the market."""
+    engine = state.engine[0]
+    market = state.markets[slot]
+    if market.active == 0 or not market.start_ns <= engine.now_ns < market.end_ns:
+        return
+    fresh = 0
+    for number in range(engine.strategies):
+        strategy = state.strategies[number]
+        wants = strategy.subscriptions
+        if wants & changed == 0 or (strategy.series != market.series and strategy.series >= 0):
+            continue
+        if fresh == 0:
+            asset = state.assets[market.asset]
+            print_row = market.asset * 3 + market.averaging_s // 30
+            features.moment(market, asset, state.references[print_row], engine.now_ns)
+            wanted = np.int64(50_000_000 * 2)
+            features.prices(market, state.books, state.consumed, slot, wanted, 2)
+            fresh = 1
+        scan.consider(state, out, number, slot)

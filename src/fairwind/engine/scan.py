@@ -1,0 +1,187 @@
+"""From what is known to one scan, and from a scan that may trade to an order.
+
+In: a market that changed, a strategy that subscribed to the change. Out: scan rows, orders.
+Never here: a strategy's idea, a reserve before every gate has passed.
+"""
+
+import numpy as np
+
+from fairwind.core.compiled import compiled
+from fairwind.core.holds import NO_HOLD, Hold
+from fairwind.core.outputs import SCAN_VERSION, OrderState
+from fairwind.engine import gates, orders, sizing
+from fairwind.core.digest import fold_output
+from fairwind.engine.contract import Wish, call
+
+SCANS = 0  # position in Out.counts
+NOTHING, BUY = int(Wish.NOTHING), int(Wish.BUY)
+SELL, CANCEL = int(Wish.SELL), int(Wish.CANCEL)
+REFUSED = int(OrderState.REFUSED)
+NO_SIDE = 2
+SECOND_NS = 1_000_000_000
+MILLISECOND_NS = 1_000_000
+_NO_BITS = np.uint64(0)
+_TABLE_FULL = np.uint64(1 << Hold.ANOMALY_CAP)
+
+
+@compiled
+def consider(state, out, strategy, slot):  # type: ignore[no-untyped-def]
+    """Evaluate one strategy in one market: signal, and where it matters gates, size and order.
+
+    The gates are evaluated when the signal wants to trade, when its own answer changed, and once
+    a second; in between a strategy that does not want to trade cannot be held up by them.
+    """
+    market = state.markets[slot]
+    position = state.positions[strategy, slot]
+    signal = state.signal[0]
+    signal.wish = NOTHING
+    signal.side = NO_SIDE
+    own = call(
+        state.strategies[strategy].address,
+        market,
+        position,
+        state.parameters[strategy],
+        state.memory[strategy],
+        signal,
+    )
+    second = market.now_ns // SECOND_NS
+    same = position.scan_own == np.int64(own) and position.scan_side == signal.side
+    if signal.wish == NOTHING and same and position.scan_second == second:
+        return
+    position.scan_own = np.int64(own)
+    decide(state, out, strategy, slot, own)
+
+
+@compiled
+def decide(state, out, strategy, slot, own):  # type: ignore[no-untyped-def]
+    """Apply every gate to the signal, emit the scan, and act on it."""
+    market = state.markets[slot]
+    position = state.positions[strategy, slot]
+    signal = state.signal[0]
+    parameter = state.parameters[strategy]
+    mask = own | gates.integrity(market, parameter) | gates.price(market, parameter, signal)
+    mask |= gates.permission(state.engine[0], state.strategies[strategy], position, parameter)
+    shares = 0
+    if signal.side != NO_SIDE and signal.wish != SELL:
+        shares, capital = sizing.size(state, strategy, slot)
+        mask |= capital
+    if state.engine[0].orders >= orders.ORDERS - 1:
+        mask |= _TABLE_FULL
+    hold = gates.first(mask) if mask != _NO_BITS else NO_HOLD
+    second = market.now_ns // SECOND_NS
+    changed = position.scan_hold != hold or position.scan_side != signal.side
+    if changed or position.scan_second != second:
+        position.scan_hold = hold
+        position.scan_side = signal.side
+        position.scan_second = second
+        emit(state, out, strategy, slot, mask)
+    if signal.wish == CANCEL:
+        orders.cancel(state, strategy, slot)
+    elif signal.wish == SELL:
+        close(state, out, strategy, slot)
+    elif signal.wish == BUY and mask == _NO_BITS:
+        enter(state, out, strategy, slot, shares)
+    elif signal.wish == BUY and changed:
+        refuse(state, out, strategy, slot, mask)
+
+
+@compiled
+def certify(state, number, strategy):  # type: ignore[no-untyped-def]
+    """Write the budgets of the freshness certificate into the order."""
+    order = state.orders[number]
+    parameter = state.parameters[strategy]
+    order.book_budget_ns = int(parameter[gates.BOOK_BUDGET] * 1e9)
+    order.spot_budget_ns = int(parameter[gates.SPOT_BUDGET] * 1e9)
+    order.reference_budget_ns = int(parameter[gates.REFERENCE_BUDGET] * 1e9)
+
+
+@compiled
+def enter(state, out, strategy, slot, shares):  # type: ignore[no-untyped-def]
+    """Send a buy order of the size that the gates allowed."""
+    number = orders.free_row(state)
+    signal = state.signal[0]
+    market = state.markets[slot]
+    ticks = int(state.parameters[strategy, gates.DEPTH_TICKS])
+    wanted = int(signal.limit * 1e4 + 1e-6)
+    limit = orders.limit_e4(market, signal.side, orders.BUY, wanted, ticks)
+    orders.describe(state, number, strategy, slot)
+    certify(state, number, strategy)
+    orders.submit(state, out, number, shares, limit)
+
+
+@compiled
+def close(state, out, strategy, slot):  # type: ignore[no-untyped-def]
+    """Send a sell order for what is held of the signal's side. No entry gate can stop it."""
+    signal = state.signal[0]
+    position = state.positions[strategy, slot]
+    held = position.up_micro if signal.side == 0 else position.down_micro
+    shares = (held - position.selling_micro) // orders.LOT_MICRO * orders.LOT_MICRO
+    number = orders.free_row(state)
+    if shares <= 0 or number == orders.FREE:
+        return
+    ticks = int(state.parameters[strategy, gates.DEPTH_TICKS])
+    wanted = int(signal.limit * 1e4 + 1e-6)
+    limit = orders.limit_e4(state.markets[slot], signal.side, orders.SELL, wanted, ticks)
+    orders.describe(state, number, strategy, slot)
+    certify(state, number, strategy)
+    orders.submit(state, out, number, shares, limit)
+
+
+@compiled
+def refuse(state, out, strategy, slot, mask):  # type: ignore[no-untyped-def]
+    """Say which order was not sent, and by which gates."""
+    number = orders.free_row(state)
+    if number == orders.FREE:
+        return
+    orders.describe(state, number, strategy, slot)
+    certify(state, number, strategy)
+    order = state.orders[number]
+    order.size_micro = 0
+    order.limit_e4 = int(state.signal[0].limit * 1e4)
+    row = out.orders[out.counts[orders.ORDER_ROWS]]
+    orders.finish(state, out, number, REFUSED, gates.first(mask))
+    row.mask = mask
+
+
+@compiled
+def emit(state, out, strategy, slot, mask):  # type: ignore[no-untyped-def]
+    """One scan row."""
+    market = state.markets[slot]
+    signal = state.signal[0]
+    row = out.scans[out.counts[SCANS]]
+    out.counts[SCANS] += 1
+    row.ts_ns = market.now_ns
+    row.feature_row = state.engine[0].events
+    row.mask = mask
+    row.score = signal.score
+    row.threshold = signal.threshold
+    row.probability = market.fair_up
+    row.net_edge_e4 = whole(signal.net_edge * 1e4)
+    row.edge_stderr_e4 = whole(signal.stderr * 1e4)
+    row.required_edge_e4 = whole(signal.required * 1e4)
+    row.price_e4 = whole(signal.price * 1e4)
+    row.book_age_ms = age_ms(market.now_ns, market.book_ts_ns)
+    row.spot_age_ms = age_ms(market.now_ns, market.spot_ts_ns)
+    row.reference_age_ms = age_ms(market.now_ns, market.reference_ts_ns)
+    row.left_ms = (market.end_ns - market.now_ns) // MILLISECOND_NS
+    row.market = market.number
+    row.strategy = strategy
+    row.version = SCAN_VERSION
+    row.side = signal.side
+    row.hold = gates.first(mask) if mask != _NO_BITS else NO_HOLD
+    row.family = state.strategies[strategy].family
+    row.unit = state.strategies[strategy].unit
+    side_and_hold = (signal.side * 256 + row.hold) * 65_536 + market.number
+    fold_output(state.chain, side_and_hold, np.int64(mask), row.net_edge_e4)
+
+
+@compiled
+def whole(value):  # type: ignore[no-untyped-def]
+    """Floor to an integer, so that an edge is never reported larger than it is."""
+    return int(np.floor(value)) if abs(value) < 1e9 else -1_000_000_000
+
+
+@compiled
+def age_ms(now_ns, then_ns):  # type: ignore[no-untyped-def]
+    """Age in milliseconds, -1 for something never received."""
+    return (now_ns - then_ns) // MILLISECOND_NS if then_ns > 0 else -1

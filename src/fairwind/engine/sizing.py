@@ -1,0 +1,89 @@
+"""Sizing: fractional Kelly on the lower bound of the edge, under every cap.
+
+In: the signal, equity, capital in use by bucket. Out: shares (whole lots) and the mask of caps
+that bind to nothing. Never here: a size that a model's confidence could push above a cap.
+"""
+
+import numpy as np
+
+from fairwind.core.compiled import compiled
+from fairwind.core.holds import Hold
+from fairwind.engine import gates
+from fairwind.engine.ledger import BY_ASSET, BY_DIRECTION, BY_FAMILY
+from fairwind.engine.state import CASH, POSITIONS, RESERVED
+
+LOT_MICRO = 10_000
+POST_ONLY, GTC = 3, 2
+_CASH, _MIN_SIZE = np.uint64(1 << Hold.CASH), np.uint64(1 << Hold.MIN_SIZE)
+_STRATEGY, _FAMILY = np.uint64(1 << Hold.CAP_STRATEGY), np.uint64(1 << Hold.CAP_FAMILY)
+_UNDERLYING = np.uint64(1 << Hold.CAP_UNDERLYING)
+_CORRELATED = np.uint64(1 << Hold.CAP_CORRELATED)
+_UTILIZATION = np.uint64(1 << Hold.CAP_UTILIZATION)
+
+
+@compiled
+def kelly(edge, stderr, cost, fraction):  # type: ignore[no-untyped-def]
+    """Fraction of equity to stake on a share that costs `cost` and pays 1.
+
+    Kelly (1956) for a binary payoff, f = (p - c) / (1 - c), at p lowered by one standard error,
+    times `fraction`. 0 when the lower bound of the edge is not positive.
+    """
+    lower = edge - stderr
+    if lower <= 0.0 or cost >= 1.0:
+        return 0.0
+    return fraction * lower / (1.0 - cost)
+
+
+@compiled
+def rooms(state, strategy, slot, outcome):  # type: ignore[no-untyped-def]
+    """(smallest room in micro-dollars, mask of the caps that leave less than the least order)."""
+    engine = state.engine[0]
+    market = state.markets[slot]
+    used = state.used
+    equity = float(engine.equity_micro)
+    least = state.parameters[strategy, gates.ORDER_MIN] * 1e6
+    busy = float(state.accounts[RESERVED] + state.accounts[POSITIONS])
+    by_strategy = engine.cap_strategy * equity - used[strategy]
+    family = BY_FAMILY + state.strategies[strategy].family
+    by_family = engine.cap_family * equity - used[family]
+    by_asset = engine.cap_underlying * equity - used[BY_ASSET + market.asset]
+    direction = BY_DIRECTION + market.series * 2 + outcome
+    by_direction = engine.cap_direction * equity - used[direction]
+    by_all = engine.cap_utilization * equity - busy
+    cash = float(state.accounts[CASH])
+    mask = gates.when(by_strategy < least, _STRATEGY)
+    mask |= gates.when(by_family < least, _FAMILY)
+    mask |= gates.when(by_asset < least, _UNDERLYING)
+    mask |= gates.when(by_direction < least, _CORRELATED)
+    mask |= gates.when(by_all < least, _UTILIZATION)
+    mask |= gates.when(cash < least, _CASH)
+    return min(by_strategy, by_family, by_asset, by_direction, by_all, cash), mask
+
+
+@compiled
+def size(state, strategy, slot):  # type: ignore[no-untyped-def]
+    """(shares micro in whole lots, mask) for the present signal; 0 shares when a cap says no."""
+    signal = state.signal[0]
+    market = state.markets[slot]
+    parameter = state.parameters[strategy]
+    room, mask = rooms(state, strategy, slot, signal.side)
+    # The limit, not the expected price: what the order may cost is what is staked.
+    cost = signal.limit + max(market.fee_up, market.fee_down)
+    fraction = kelly(signal.net_edge, signal.stderr, cost, parameter[gates.KELLY_FRACTION])
+    equity = float(state.engine[0].equity_micro)
+    stake = fraction * equity * state.strategies[strategy].multiplier
+    # 0.1 % is left for rounding, so that the reserve of the order fits into the room.
+    stake = min(stake, parameter[gates.ORDER_MAX] * 1e6, 0.999 * room)
+    if stake < parameter[gates.ORDER_MIN] * 1e6 or stake <= 0.0 or cost <= 0.0:
+        return 0, mask | _MIN_SIZE
+    shares = int(stake / cost)
+    if signal.shares > 0.0:
+        shares = min(shares, int(signal.shares * 1e6 + 0.5))
+    shares = shares // LOT_MICRO * LOT_MICRO
+    resting = signal.type == POST_ONLY or signal.type == GTC
+    too_small = shares * signal.limit < market.min_buy_micro
+    if resting:
+        too_small = shares < market.min_size_micro
+    if too_small or shares <= 0:
+        mask |= _MIN_SIZE
+    return shares, mask

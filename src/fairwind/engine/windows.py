@@ -1,0 +1,282 @@
+"""Windows: listed, struck, final, settled - read from the settlement stream by the dated rule.
+
+In: listings, fee schedules, oracle prints, the venue's results. Out: strikes, results, WINDOW
+rows, settlements. Never here: a strike from another stream, a result that is guessed.
+"""
+
+from fairwind.core.compiled import compiled
+from fairwind.core.events import HORIZONS_S, Source
+from fairwind.core.holds import NO_HOLD
+from fairwind.core.outputs import WindowState
+from fairwind.core.rules import RuleKind, rule_row
+from fairwind.engine import books, exchange, ledger, risk
+from fairwind.core.digest import fold_output
+from fairwind.engine.state import ACTIVE, GRID_E4, MARKETS
+
+LISTED, STRUCK = int(WindowState.LISTED), int(WindowState.STRUCK)
+STRIKE_MISSED, FINAL = int(WindowState.STRIKE_MISSED), int(WindowState.FINAL)
+FINAL_MISSED = int(WindowState.FINAL_MISSED)
+SETTLEMENT, FEE, MIN_SIZE = (
+    int(kind) for kind in (RuleKind.SETTLEMENT, RuleKind.FEE, RuleKind.MIN_SIZE)
+)
+BY_STREAM, BY_VENUE, BY_NOBODY = int(Source.REFERENCE), int(Source.POLYMARKET), int(Source.CLOCK)
+HORIZON_NS = (
+    HORIZONS_S[0] * 10**9,
+    HORIZONS_S[1] * 10**9,
+    HORIZONS_S[2] * 10**9,
+    HORIZONS_S[3] * 10**9,
+)
+UNKNOWN = -1
+POINT_AGE_NS = 60_000_000_000
+"""In the point era, the oldest print that may stand for a boundary."""
+WINDOWS = 4  # position in Out.counts
+
+
+@compiled
+def find(state, number):  # type: ignore[no-untyped-def]
+    """Slot of the market, or -1 when it is not (or no longer) known."""
+    slot = number % MARKETS
+    return slot if state.markets[slot].number == number else -1
+
+
+@compiled
+def list_market(state, out, event):  # type: ignore[no-untyped-def]
+    """Take a new window into its slot; refused when the slot or the active list is in use."""
+    engine = state.engine[0]
+    slot = event.market % MARKETS
+    market = state.markets[slot]
+    if market.active != 0:
+        if market.number == event.market:
+            engine.duplicates += 1
+        else:
+            engine.refused_listings += 1
+        return
+    horizon = event.ref % 4
+    start = event.ts_source_ns
+    rule = rule_row(state.rules, SETTLEMENT, horizon, start)
+    finer_than_grid = event.price < GRID_E4 or event.price % GRID_E4 != 0
+    untradable = rule < 0 or state.rules[rule].a < 0 or finer_than_grid
+    if untradable or engine.active >= ACTIVE:
+        engine.refused_listings += 1
+        return
+    blank(state, slot)
+    market.number = event.market
+    market.series = event.ref
+    market.asset = event.ref // 4
+    market.start_ns = start
+    market.end_ns = start + HORIZON_NS[horizon]
+    market.tick_e4 = event.price
+    market.step = event.price // GRID_E4
+    market.averaging_s = state.rules[rule].a
+    market.exact_boundary = state.rules[rule].b
+    sizes = rule_row(state.rules, MIN_SIZE, horizon, start)
+    market.min_size_micro = event.size
+    market.min_buy_micro = state.rules[sizes].b if sizes >= 0 else 0
+    fee = rule_row(state.rules, FEE, horizon, start)
+    market.fee_rate_e6 = state.rules[fee].a if fee >= 0 else 0
+    market.fee_form = state.rules[fee].b if fee >= 0 else 0
+    market.active = 1
+    state.active[engine.active] = slot
+    engine.active += 1
+    report(state, out, slot)
+
+
+@compiled
+def blank(state, slot):  # type: ignore[no-untyped-def]
+    """Forget the slot's former market: its book, its result and everybody's position in it."""
+    market = state.markets[slot]
+    books.clear(market, slot, state.books, state.consumed)
+    market.gap = market.parity = market.resting = market.changed = market.anomaly = 0
+    market.book_ts_ns = market.book_ts_source_ns = market.book_sequence = 0
+    market.trade_price_e4 = market.trade_size_micro = market.trade_side = 0
+    market.window_state = LISTED
+    market.strike_e8 = market.final_e8 = market.payout_e4 = UNKNOWN
+    market.strike_remainder = market.final_remainder = 0
+    market.settled_by = BY_NOBODY
+    market.settling_second = market.settling_count = 0
+    market.settling_sum = 0.0
+    market.strike = 0.0
+    for strategy in range(state.engine[0].strategies):
+        position = state.positions[strategy, slot]
+        position.market = market.number
+        position.up_micro = position.down_micro = 0
+        position.up_cost_micro = position.down_cost_micro = position.fees_micro = 0
+        position.selling_micro = position.entries = position.open_orders = 0
+        position.last_entry_ns = position.orders = 0
+        position.settled_up_micro = position.settled_down_micro = 0
+        position.scan_own = position.scan_hold = position.scan_side = position.scan_second = -1
+
+
+@compiled
+def set_fees(market, event):  # type: ignore[no-untyped-def]
+    """The market's own fee schedule replaces the dated rule."""
+    market.fee_rate_e6 = event.price
+    market.fee_form = event.size if event.price > 0 else 0
+
+
+@compiled
+def on_print(state, out, event):  # type: ignore[no-untyped-def]
+    """A print of one oracle stream: boundaries first, then it becomes the latest print.
+
+    Returns False for a print that is not newer than the last one (it is counted and ignored).
+    """
+    stream = event.ref // 30
+    latest = state.references[event.market * 3 + stream]
+    observed = event.ts_source_ns
+    if observed <= latest.observed_ns:
+        state.engine[0].duplicates += 1
+        return False
+    place = 0
+    while place < state.engine[0].active:
+        slot = state.active[place]
+        market = state.markets[slot]
+        if market.asset == event.market and market.averaging_s == event.ref:
+            boundary(state, out, slot, event, latest)
+        place += 1 if state.active[place] == slot else 0
+    latest.value_e8 = event.price
+    latest.remainder = event.size
+    latest.observed_ns = observed
+    latest.ts_ns = event.ts_ns
+    latest.value = event.price * 1e-8
+    return True
+
+
+@compiled
+def boundary(state, out, slot, event, latest):  # type: ignore[no-untyped-def]
+    """Read the strike or the final when this print reaches the window's start or end."""
+    market = state.markets[slot]
+    observed = event.ts_source_ns
+    if market.window_state == LISTED and observed >= market.start_ns:
+        which = deciding(market, market.start_ns, event, latest)
+        market.window_state = STRUCK if which != UNKNOWN else STRIKE_MISSED
+        if which != UNKNOWN:
+            market.strike_e8 = event.price if which == 1 else latest.value_e8
+            market.strike_remainder = event.size if which == 1 else latest.remainder
+            market.strike = market.strike_e8 * 1e-8
+        report(state, out, slot)
+    ended = observed >= market.end_ns and market.final_e8 == UNKNOWN
+    if not ended or market.window_state == FINAL_MISSED:
+        return
+    which = deciding(market, market.end_ns, event, latest)
+    if which == UNKNOWN:
+        market.window_state = FINAL_MISSED
+        report(state, out, slot)
+        drop_if_empty(state, slot)
+        return
+    market.final_e8 = event.price if which == 1 else latest.value_e8
+    market.final_remainder = event.size if which == 1 else latest.remainder
+    if market.window_state == STRUCK:
+        settle(state, out, slot, result_e4(market), BY_STREAM)
+    else:
+        report(state, out, slot)
+        drop_if_empty(state, slot)
+
+
+@compiled
+def deciding(market, boundary_ns, event, latest):  # type: ignore[no-untyped-def]
+    """Which print decides the boundary: 1 this one, 0 the one before, UNKNOWN neither."""
+    if event.ts_source_ns == boundary_ns:
+        return 1
+    if market.exact_boundary != 0 or latest.observed_ns == 0:
+        return UNKNOWN
+    recent = 0 <= boundary_ns - latest.observed_ns <= POINT_AGE_NS
+    return 0 if recent else UNKNOWN
+
+
+@compiled
+def result_e4(market):  # type: ignore[no-untyped-def]
+    """Payout of one Up share: 10000 when final >= strike (a tie is Up), else 0."""
+    if market.final_e8 != market.strike_e8:
+        return 10_000 if market.final_e8 > market.strike_e8 else 0
+    return 10_000 if market.final_remainder >= market.strike_remainder else 0
+
+
+@compiled
+def on_resolved(state, out, event):  # type: ignore[no-untyped-def]
+    """The venue's own result: settles what is pending, corrects what we read otherwise."""
+    engine = state.engine[0]
+    slot = find(state, event.market)
+    if slot < 0 or not 0 <= event.price <= 10_000:
+        engine.orphans += 1
+        return
+    market = state.markets[slot]
+    if market.payout_e4 == UNKNOWN:
+        settle(state, out, slot, event.price, BY_VENUE)
+    elif market.payout_e4 == event.price:
+        engine.duplicates += 1
+    else:
+        engine.anomalies += 1
+        market.anomaly = 1
+        for strategy in range(engine.strategies):
+            ledger.correct(state, out, strategy, slot, market.payout_e4, event.price)
+        market.payout_e4 = event.price
+        market.settled_by = BY_VENUE
+        report(state, out, slot)
+
+
+@compiled
+def settle(state, out, slot, payout_e4, by):  # type: ignore[no-untyped-def]
+    """Pay every position of the market and close it."""
+    market = state.markets[slot]
+    exchange.expire(state, out, slot, NO_HOLD)
+    market.payout_e4 = payout_e4
+    market.settled_by = by
+    market.window_state = FINAL
+    for strategy in range(state.engine[0].strategies):
+        position = state.positions[strategy, slot]
+        held = position.up_micro + position.down_micro
+        profit = ledger.settle(state, out, strategy, slot, 0, payout_e4)
+        profit += ledger.settle(state, out, strategy, slot, 1, 10_000 - payout_e4)
+        if held > 0:
+            risk.outcome(state, strategy, profit - position.fees_micro)
+    report(state, out, slot)
+    drop(state, slot)
+
+
+@compiled
+def drop_if_empty(state, slot):  # type: ignore[no-untyped-def]
+    """Stop following a window without a result when nobody holds anything in it."""
+    for strategy in range(state.engine[0].strategies):
+        position = state.positions[strategy, slot]
+        if position.up_micro + position.down_micro + position.open_orders > 0:
+            return
+    drop(state, slot)
+
+
+@compiled
+def drop(state, slot):  # type: ignore[no-untyped-def]
+    """Take the slot out of the active list; its row stays readable until it is used again."""
+    engine = state.engine[0]
+    state.markets[slot].active = 0
+    for place in range(engine.active):
+        if state.active[place] == slot:
+            engine.active -= 1
+            state.active[place] = state.active[engine.active]
+            return
+
+
+@compiled
+def report(state, out, slot):  # type: ignore[no-untyped-def]
+    """Say in one output row what is now known of the window."""
+    market = state.markets[slot]
+    row = out.windows[out.counts[WINDOWS]]
+    out.counts[WINDOWS] += 1
+    row.ts_ns = state.engine[0].now_ns
+    row.start_ns = market.start_ns
+    row.strike_e8 = market.strike_e8
+    row.strike_remainder_e18 = market.strike_remainder
+    row.final_e8 = market.final_e8
+    row.final_remainder_e18 = market.final_remainder
+    row.payout_e4 = market.payout_e4
+    row.market = market.number
+    row.series = market.series
+    row.state = market.window_state
+    row.by = market.settled_by
+    row.anomaly = market.anomaly
+    row.averaging_s = market.averaging_s
+    fold_output(
+        state.chain,
+        market.number * 16 + market.window_state,
+        market.strike_e8 + market.payout_e4,
+        market.final_e8,
+    )
