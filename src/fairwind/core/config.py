@@ -67,7 +67,7 @@ class Config(Section, frozen=True):
 _SECTIONS: dict[str, type[Section]] = {"run": Run, "realism": Realism, "capital": Capital}
 
 
-def keys() -> tuple[str, ...]:
+def names() -> tuple[str, ...]:
     """Every key of the file outside `[strategies.*]`, with its section: `run.batch`."""
     return tuple(
         f"{name}.{key}" for name, kind in _SECTIONS.items() for key in kind.__struct_fields__
@@ -160,8 +160,8 @@ def _leaves(table: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 def _refuse_unknown(raw: dict[str, Any]) -> None:
     for key in _leaves(raw):
-        if key not in keys() and key not in _SECTIONS:
-            raise BadConfig(f"unknown key {key!r}; {nearest(key, (*keys(), 'strategies'))}")
+        if key not in names() and key not in _SECTIONS:
+            raise BadConfig(f"unknown key {key!r}; {nearest(key, (*names(), 'strategies'))}")
 
 
 def _explain(message: str, raw: dict[str, Any]) -> str:
