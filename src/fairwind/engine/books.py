@@ -4,11 +4,12 @@ In: level changes in Up terms. Out: best bid and ask, depth walks for either out
 Never here: a Down book (Down's ask at q is Up's bid at 1 - q), a tree, a hash map.
 """
 
+from numpy import int64
+
 from fairwind.core.compiled import compiled
 from fairwind.engine.state import GRID_E4, LEVELS, TOP_LEVEL
 
-BID, ASK = 0, 1
-UP = 0
+BID, ASK, UP = int64(0), int64(1), int64(0)
 
 
 @compiled

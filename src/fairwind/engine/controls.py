@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from fairwind.core import controls
 from fairwind.core.controls import AnyControl
 from fairwind.core.errors import BadConfig
-from fairwind.core.holds import NO_HOLD
 from fairwind.engine import ledger, orders, risk
-from fairwind.engine.state import CASH, ORDERS, State, defaults
 from fairwind.engine.contract import StrategySpec
+from fairwind.engine.state import CASH, ORDERS, State, defaults
 
 if TYPE_CHECKING:
     from fairwind.engine.run import Out
@@ -95,5 +94,5 @@ def cancel_all(state: State, out: "Out") -> None:
     """End every open order now and release what it reserved."""
     for number in range(ORDERS):
         if state.orders["order"][number]:
-            orders.finish(state, out, number, orders.CANCELLED, NO_HOLD)
+            orders.finish(state, out, number, orders.CANCELLED, orders.NO_HOLD)
     state.engine["next_due_ns"] = orders.NEVER_NS

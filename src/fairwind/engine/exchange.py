@@ -5,25 +5,29 @@ delay, depth walk, own consumption, queue position. Never here: a fill on a book
 invalid or crossed; a fill better than the displayed price.
 """
 
+from numpy import int64
+
 from fairwind.core.compiled import compiled
-from fairwind.core.holds import NO_HOLD, Hold
+from fairwind.core.digest import fold_output
+from fairwind.core.holds import Hold
 from fairwind.core.outputs import Fact, OrderState, OrderType
 from fairwind.core.rules import fee_micro
 from fairwind.engine import books, ledger, orders
-from fairwind.core.digest import fold_output
 from fairwind.engine.state import GRID_E4, LEVELS, ORDERS, TOP_LEVEL
 
-SENT, DELAYED = int(OrderState.SENT), int(OrderState.DELAYED)
-RESTING, PARTIAL = int(OrderState.RESTING), int(OrderState.PARTIAL)
-FILLED, CANCELLED = int(OrderState.FILLED), int(OrderState.CANCELLED)
-KILLED, EXPIRED = int(OrderState.KILLED), int(OrderState.EXPIRED)
-FAK, FOK, GTC, POST_ONLY = (int(kind) for kind in OrderType)
-BOOK_STALE, BOOK_INVALID = int(Hold.BOOK_STALE), int(Hold.BOOK_INVALID)
-DEPTH, EXPIRY_CUTOFF = int(Hold.DEPTH), int(Hold.EXPIRY_CUTOFF)
-FILL_FACT, FEE_FACT = int(Fact.FILL), int(Fact.FEE)
+SENT, DELAYED = int64(OrderState.SENT), int64(OrderState.DELAYED)
+RESTING, PARTIAL = int64(OrderState.RESTING), int64(OrderState.PARTIAL)
+FILLED, CANCELLED = int64(OrderState.FILLED), int64(OrderState.CANCELLED)
+KILLED, EXPIRED = int64(OrderState.KILLED), int64(OrderState.EXPIRED)
+FAK, FOK, GTC, POST_ONLY = (int64(kind) for kind in OrderType)
+BOOK_STALE, BOOK_INVALID = int64(Hold.BOOK_STALE), int64(Hold.BOOK_INVALID)
+DEPTH, EXPIRY_CUTOFF = int64(Hold.DEPTH), int64(Hold.EXPIRY_CUTOFF)
+FILL_FACT, FEE_FACT = int64(Fact.FILL), int64(Fact.FEE)
 FILLS, POSTINGS = 2, 3  # positions in Out.counts
-UP, DOWN, BID, ASK, BUY = 0, 1, 0, 1, 0
+UP, DOWN, BID, ASK, BUY = int64(0), int64(1), int64(0), int64(1), int64(0)
 NEVER_NS = orders.NEVER_NS
+NO_HOLD = orders.NO_HOLD
+MAKER = int64(0)
 LOT_MICRO = orders.LOT_MICRO
 
 
@@ -154,11 +158,11 @@ def rest(state, out, number):  # type: ignore[no-untyped-def]
 
 @compiled
 def fill(state, out, number, level, best_level, size_micro):  # type: ignore[no-untyped-def]
-    """Book one execution: FILL row, postings, position. `best_level` 0 marks a maker fill."""
+    """Book one execution: FILL row, postings, position. `best_level` MAKER marks one."""
     order = state.orders[number]
     market = state.markets[order.slot]
     now = state.engine[0].now_ns
-    maker = best_level == 0
+    maker = best_level == MAKER
     price = outcome_e4(order.outcome, level)
     fee = 0 if maker else fee_micro(size_micro, price, market.fee_rate_e6, market.fee_form)
     row = out.fills[out.counts[FILLS]]
@@ -326,7 +330,7 @@ def make(state, out, number, size_micro):  # type: ignore[no-untyped-def]
     size = min(size_micro, order.size_micro - order.filled_micro) // LOT_MICRO * LOT_MICRO
     if size <= 0 or unusable(state.markets[order.slot], order, state.engine[0].now_ns) != NO_HOLD:
         return
-    fill(state, out, number, order.level, 0, size)
+    fill(state, out, number, order.level, MAKER, size)
     if order.filled_micro == order.size_micro:
         orders.finish(state, out, number, FILLED, NO_HOLD)
     else:

@@ -7,6 +7,8 @@ Never here: tick-by-tick variance (it measures bounce), a look beyond the event 
 
 import math
 
+from numpy import int64
+
 from fairwind.core.compiled import compiled
 from fairwind.engine import books, fair
 from fairwind.engine.state import RING
@@ -21,7 +23,7 @@ BIPOWER = math.pi / 2.0
 WARM_SAMPLES = 60
 BASIS_WEIGHT = 1.0 / 30.0
 WIDTH_OF_DEPTH_SHARES = 100.0
-UP, DOWN = 0, 1
+UP, DOWN = int64(0), int64(1)
 
 
 @compiled

@@ -4,9 +4,11 @@ In: reserves, fills, fees, releases, results, deposits. Out: posting rows, accou
 used capital by bucket. Never here: a float, a balance that is not the sum of its postings.
 """
 
+from numpy import int64
+
 from fairwind.core.compiled import compiled
-from fairwind.core.outputs import Fact
 from fairwind.core.digest import fold_output
+from fairwind.core.outputs import Fact
 from fairwind.engine.state import (
     CASH,
     DEPOSITS,
@@ -19,11 +21,11 @@ from fairwind.engine.state import (
     TOP_LEVEL,
 )
 
-DEPOSIT, WITHDRAW = int(Fact.DEPOSIT), int(Fact.WITHDRAW)
-RESERVE, RELEASE = int(Fact.RESERVE), int(Fact.RELEASE)
-SETTLE, REDEEM, CORRECT = int(Fact.SETTLE), int(Fact.REDEEM), int(Fact.CORRECT)
+DEPOSIT, WITHDRAW = int64(Fact.DEPOSIT), int64(Fact.WITHDRAW)
+RESERVE, RELEASE = int64(Fact.RESERVE), int64(Fact.RELEASE)
+SETTLE, REDEEM, CORRECT = int64(Fact.SETTLE), int64(Fact.REDEEM), int64(Fact.CORRECT)
 POSTINGS = 3  # position in Out.counts
-UP = 0
+UP, DOWN = int64(0), int64(1)
 NOBODY = 255
 BY_FAMILY, BY_ASSET, BY_DIRECTION = 32, 40, 48
 

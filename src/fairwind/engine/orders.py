@@ -5,27 +5,36 @@ certificate, its reserve, and one output row per state. Never here: an order wit
 certificate, an id that is not a function of the inputs.
 """
 
+from numpy import int64
+
+from fairwind.core import holds
 from fairwind.core.compiled import compiled
-from fairwind.core.holds import NO_HOLD, Hold
+from fairwind.core.digest import fold_output
+from fairwind.core.holds import Hold
 from fairwind.core.outputs import Action, OrderState, OrderType
 from fairwind.core.rules import RuleKind, fee_micro, rule_row
 from fairwind.engine import ledger
-from fairwind.core.digest import fold_output
 from fairwind.engine.state import GRID_E4, ORDERS, TOP_LEVEL
 
-DECIDED, SENT, REFUSED = int(OrderState.DECIDED), int(OrderState.SENT), int(OrderState.REFUSED)
-RESTING, CANCELLED = int(OrderState.RESTING), int(OrderState.CANCELLED)
-FIRST_FINAL = int(OrderState.FILLED)
-BUY, SELL = int(Action.BUY), int(Action.SELL)
-POST_ONLY = int(OrderType.POST_ONLY)
-BOOK_STALE, SPOT_STALE = int(Hold.BOOK_STALE), int(Hold.SPOT_STALE)
-REFERENCE_STALE, ANOMALY_CAP = int(Hold.REFERENCE_STALE), int(Hold.ANOMALY_CAP)
-TAKER_DELAY = int(RuleKind.TAKER_DELAY)
+DECIDED, SENT, REFUSED = (
+    int64(OrderState.DECIDED),
+    int64(OrderState.SENT),
+    int64(OrderState.REFUSED),
+)
+RESTING, CANCELLED = int64(OrderState.RESTING), int64(OrderState.CANCELLED)
+FIRST_FINAL = int64(OrderState.FILLED)
+BUY, SELL = int64(Action.BUY), int64(Action.SELL)
+POST_ONLY = int64(OrderType.POST_ONLY)
+BOOK_STALE, SPOT_STALE = int64(Hold.BOOK_STALE), int64(Hold.SPOT_STALE)
+REFERENCE_STALE, ANOMALY_CAP = int64(Hold.REFERENCE_STALE), int64(Hold.ANOMALY_CAP)
+TAKER_DELAY = int64(RuleKind.TAKER_DELAY)
 ORDER_ROWS = 1  # position in Out.counts
 NEVER_NS = 2**63 - 1
-FREE = -1
+FREE = int64(-1)
+NO_HOLD = int64(holds.NO_HOLD)
+EVERY_HORIZON = int64(-1)
 LOT_MICRO = 10_000
-UP, DOWN, BID, ASK = 0, 1, 0, 1
+UP, DOWN, BID, ASK = int64(0), int64(1), int64(0), int64(1)
 
 
 @compiled
@@ -207,7 +216,7 @@ def taker_delay_ns(state):  # type: ignore[no-untyped-def]
     engine = state.engine[0]
     if engine.taker_delay == 0:
         return 0
-    row = rule_row(state.rules, TAKER_DELAY, -1, engine.now_ns)
+    row = rule_row(state.rules, TAKER_DELAY, EVERY_HORIZON, engine.now_ns)
     return state.rules[row].a if row >= 0 else 0
 
 

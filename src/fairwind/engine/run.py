@@ -8,23 +8,34 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy import int64
 from numpy.typing import NDArray
 
 from fairwind.core import controls as core_controls
+from fairwind.core import digest
 from fairwind.core.compiled import INTERPRETED, compiled
 from fairwind.core.events import ALL_MARKETS, Events, Flag, Kind
 from fairwind.core.outputs import TABLES
-from fairwind.core import digest
 from fairwind.engine import books, controls, exchange, features, ledger, risk, scan, windows
-from fairwind.engine.state import GRID_E4, LEVELS, MARKETS, TOP_LEVEL, VECTOR, State
 from fairwind.engine.contract import On, StrategySpec
+from fairwind.engine.state import GRID_E4, LEVELS, MARKETS, TOP_LEVEL, State
 
-LISTED, FEES, LEVEL, CLEAR = int(Kind.LISTED), int(Kind.FEES), int(Kind.LEVEL), int(Kind.CLEAR)
-TRADE, TICK, RESOLVED, SPOT = int(Kind.TRADE), int(Kind.TICK), int(Kind.RESOLVED), int(Kind.SPOT)
-REFERENCE, GAP, CONTROL = int(Kind.REFERENCE), int(Kind.GAP), int(Kind.CONTROL)
-MORE, PARITY = int(Flag.MORE), int(Flag.PARITY)
-ON_SPOT, ON_REFERENCE, ON_TOP = int(On.SPOT), int(On.REFERENCE), int(On.TOP)
-ON_TRADE, ON_TIMER, ON_BOOK, FAIR = int(On.TRADE), int(On.TIMER), int(On.BOOK), int(On.FAIR)
+LISTED, FEES, LEVEL, CLEAR = (
+    int64(Kind.LISTED),
+    int64(Kind.FEES),
+    int64(Kind.LEVEL),
+    int64(Kind.CLEAR),
+)
+TRADE, TICK, RESOLVED, SPOT = (
+    int64(Kind.TRADE),
+    int64(Kind.TICK),
+    int64(Kind.RESOLVED),
+    int64(Kind.SPOT),
+)
+REFERENCE, GAP, CONTROL = int64(Kind.REFERENCE), int64(Kind.GAP), int64(Kind.CONTROL)
+MORE, PARITY = int64(Flag.MORE), int64(Flag.PARITY)
+ON_SPOT, ON_REFERENCE, ON_TOP = int64(On.SPOT), int64(On.REFERENCE), int64(On.TOP)
+ON_TRADE, ON_TIMER, ON_BOOK, FAIR = int64(On.TRADE), int64(On.TIMER), int64(On.BOOK), int64(On.FAIR)
 EVERYWHERE = ALL_MARKETS
 SECOND_NS = 1_000_000_000
 BUILDING, VALID = 2, 1

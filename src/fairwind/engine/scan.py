@@ -5,18 +5,20 @@ Never here: a strategy's idea, a reserve before every gate has passed.
 """
 
 import numpy as np
+from numpy import int64
 
 from fairwind.core.compiled import compiled
-from fairwind.core.holds import NO_HOLD, Hold
+from fairwind.core.digest import fold_output
+from fairwind.core.holds import Hold
 from fairwind.core.outputs import SCAN_VERSION, OrderState
 from fairwind.engine import gates, orders, sizing
-from fairwind.core.digest import fold_output
 from fairwind.engine.contract import Wish, call
 
 SCANS = 0  # position in Out.counts
-NOTHING, BUY = int(Wish.NOTHING), int(Wish.BUY)
-SELL, CANCEL = int(Wish.SELL), int(Wish.CANCEL)
-REFUSED = int(OrderState.REFUSED)
+NOTHING, BUY = int64(Wish.NOTHING), int64(Wish.BUY)
+SELL, CANCEL = int64(Wish.SELL), int64(Wish.CANCEL)
+REFUSED = int64(OrderState.REFUSED)
+NO_HOLD = orders.NO_HOLD
 NO_SIDE = 2
 SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000

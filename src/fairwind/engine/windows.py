@@ -4,29 +4,35 @@ In: listings, fee schedules, oracle prints, the venue's results. Out: strikes, r
 rows, settlements. Never here: a strike from another stream, a result that is guessed.
 """
 
+from numpy import int64
+
 from fairwind.core.compiled import compiled
+from fairwind.core.digest import fold_output
 from fairwind.core.events import HORIZONS_S, Source
-from fairwind.core.holds import NO_HOLD
 from fairwind.core.outputs import WindowState
 from fairwind.core.rules import RuleKind, rule_row
 from fairwind.engine import books, exchange, ledger, risk
-from fairwind.core.digest import fold_output
 from fairwind.engine.state import ACTIVE, GRID_E4, MARKETS
 
-LISTED, STRUCK = int(WindowState.LISTED), int(WindowState.STRUCK)
-STRIKE_MISSED, FINAL = int(WindowState.STRIKE_MISSED), int(WindowState.FINAL)
-FINAL_MISSED = int(WindowState.FINAL_MISSED)
+LISTED, STRUCK = int64(WindowState.LISTED), int64(WindowState.STRUCK)
+STRIKE_MISSED, FINAL = int64(WindowState.STRIKE_MISSED), int64(WindowState.FINAL)
+FINAL_MISSED = int64(WindowState.FINAL_MISSED)
 SETTLEMENT, FEE, MIN_SIZE = (
-    int(kind) for kind in (RuleKind.SETTLEMENT, RuleKind.FEE, RuleKind.MIN_SIZE)
+    int64(kind) for kind in (RuleKind.SETTLEMENT, RuleKind.FEE, RuleKind.MIN_SIZE)
 )
-BY_STREAM, BY_VENUE, BY_NOBODY = int(Source.REFERENCE), int(Source.POLYMARKET), int(Source.CLOCK)
+BY_STREAM, BY_VENUE, BY_NOBODY = (
+    int64(Source.REFERENCE),
+    int64(Source.POLYMARKET),
+    int64(Source.CLOCK),
+)
 HORIZON_NS = (
     HORIZONS_S[0] * 10**9,
     HORIZONS_S[1] * 10**9,
     HORIZONS_S[2] * 10**9,
     HORIZONS_S[3] * 10**9,
 )
-UNKNOWN = -1
+UNKNOWN = int64(-1)
+UP, DOWN = int64(0), int64(1)
 POINT_AGE_NS = 60_000_000_000
 """In the point era, the oldest print that may stand for a boundary."""
 WINDOWS = 4  # position in Out.counts
@@ -218,15 +224,15 @@ def on_resolved(state, out, event):  # type: ignore[no-untyped-def]
 def settle(state, out, slot, payout_e4, by):  # type: ignore[no-untyped-def]
     """Pay every position of the market and close it."""
     market = state.markets[slot]
-    exchange.expire(state, out, slot, NO_HOLD)
+    exchange.expire(state, out, slot, exchange.NO_HOLD)
     market.payout_e4 = payout_e4
     market.settled_by = by
     market.window_state = FINAL
     for strategy in range(state.engine[0].strategies):
         position = state.positions[strategy, slot]
         held = position.up_micro + position.down_micro
-        profit = ledger.settle(state, out, strategy, slot, 0, payout_e4)
-        profit += ledger.settle(state, out, strategy, slot, 1, 10_000 - payout_e4)
+        profit = ledger.settle(state, out, strategy, slot, UP, payout_e4)
+        profit += ledger.settle(state, out, strategy, slot, DOWN, 10_000 - payout_e4)
         if held > 0:
             risk.outcome(state, strategy, profit - position.fees_micro)
     report(state, out, slot)
