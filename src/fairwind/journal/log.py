@@ -1,0 +1,356 @@
+"""The log: frames in numbered segment files, written by group commit, read back as checked frames.
+
+In: frames. Out: durable segments, the frames of whole commits, and where and how they are damaged.
+A commit is there as a whole or not at all; only an unfinished last commit is ever cut.
+"""
+
+import copy
+import errno
+import mmap
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from fairwind.core.errors import BadInput, Corrupt, DiskFault
+from fairwind.journal import record
+from fairwind.journal.record import Frame, Kind
+
+SEGMENT_MAX = 64 << 20
+"""Bytes after which a segment is sealed; only a single larger commit makes a larger segment."""
+
+_BAD_CHECKSUM = "bytes with a wrong checksum"
+_UNFINISHED = "the end of the file inside a commit"
+_ADVICE = {
+    errno.ENOSPC: "free some space on this disk, then start again",
+    errno.EDQUOT: "free some space in this quota, then start again",
+    errno.EFBIG: "raise the file size limit (ulimit -f), then start again",
+    errno.EROFS: "mount this disk writable, then start again",
+    errno.EACCES: "give this user the right to write here, then start again",
+}
+
+
+class Damage(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that are not what was written. `torn`: an unfinished last commit, which is normal
+    after a crash and is cut at the next start."""
+
+    path: Path
+    segment: int
+    offset: int
+    frame: int  # number in its segment, from 0
+    first_event: int  # the damaged batch begins with this event number
+    events: int  # events known before the damage
+    chain: bytes  # before the damage
+    reason: str
+    torn: bool
+    cut: int  # bytes from the last whole commit to the end of the file
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: expected a whole frame at offset {self.offset} (frame {self.frame} of "
+            f"segment {self.segment}, batch from event {self.first_event}), found {self.reason}; "
+            "restore this file from a copy, or keep the run as it is and replay its sources anew"
+        )
+
+
+class Position(msgspec.Struct):
+    """Where a reader stands: all that the next frame is checked against."""
+
+    chain: bytes = record.GENESIS
+    commit: int = 0
+    events: int = 0
+    marked: int = 0  # events at the last MARK
+    segment: int = 0
+    frames: int = 0  # in all segments
+    offset: int = 0  # in the segment, after the last whole commit
+    sealed: bool = True
+
+    def after(self, frame: Frame) -> None:
+        """Move past `frame`."""
+        self.chain = frame.chain
+        self.commit = frame.commit
+        self.events += record.events_in(frame.kind, len(frame.payload))
+        self.frames += 1
+        self.offset = frame.stop
+        self.sealed = frame.kind == Kind.SEAL
+        if frame.kind == Kind.MARK:
+            self.marked = self.events
+
+
+class Log:
+    """The writing end. Opening it is recovery: an unfinished last commit is cut.
+
+    `damage` is what was cut, or None. Raises Corrupt on any other damage and DiskFault when the
+    disk does not take the bytes; after a DiskFault the log takes nothing more.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.damage: Damage | None = None
+        self.position = Position()
+        self.sealed: list[int] = []  # sealed since the owner last looked
+        self._pending: list[tuple[Kind, bytes]] = []
+        self._file = -1
+        self._broken = False
+        for found in walk(folder, self.position):
+            if isinstance(found, Damage):
+                self.damage = _torn(found)
+        if self.position.segment and not self.position.sealed:
+            self._continue_segment()
+
+    def append(self, kind: Kind, payload: bytes) -> None:
+        """Add a frame to the next commit."""
+        self._pending.append((kind, payload))
+
+    def commit(self) -> None:
+        """Make all appended frames durable, as a whole: one write and one sync."""
+        frames, self._pending = self._pending, []
+        if not frames:
+            return
+        size = sum(record.frame_size(payload) for _, payload in frames)
+        seal = record.FRAME_HEADER.size
+        if not self.position.sealed and self.position.offset + size + seal > SEGMENT_MAX:
+            self.seal()
+        if self.position.sealed:
+            self._start_segment()
+        self._write(frames)
+
+    def seal(self) -> None:
+        """End the present segment, if one is open."""
+        assert not self._pending, "commit before sealing"
+        if not self.position.sealed:
+            self._write([(Kind.SEAL, b"")])
+            self.sealed.append(self.position.segment)
+            self._close_file()
+
+    def close(self) -> None:
+        """Let go of the file without sealing."""
+        self._close_file()
+
+    def _path(self) -> Path:
+        return segment_path(self.folder, self.position.segment)
+
+    def _continue_segment(self) -> None:
+        path, size = self._path(), self.position.offset
+        with faults(path):
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
+            os.ftruncate(self._file, size)
+            os.fsync(self._file)
+
+    def _start_segment(self) -> None:
+        position = self.position
+        position.segment += 1
+        header = record.segment_header(position.segment, position.events, position.chain)
+        path = self._path()
+        write_whole(path, header)
+        with faults(path):
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
+        position.offset = len(header)
+        position.sealed = False
+
+    def _write(self, frames: list[tuple[Kind, bytes]]) -> None:
+        assert not self._broken, "this log met a disk fault; open the run again"
+        chain, commit, parts = self.position.chain, self.position.commit + 1, []
+        for number, (kind, payload) in enumerate(frames, 1):
+            data, chain = record.encode(kind, payload, chain, commit, number == len(frames))
+            parts.append(data)
+        data = b"".join(parts)
+        try:
+            with faults(self._path()):
+                _write_all(self._file, data)
+        except DiskFault:
+            self._abandon()
+            raise
+        for kind, payload in frames:
+            self.position.events += record.events_in(kind, len(payload))
+        self.position.frames += len(frames)
+        self.position.offset += len(data)
+        self.position.chain, self.position.commit = chain, commit
+        self.position.sealed = frames[-1][0] == Kind.SEAL
+
+    def _abandon(self) -> None:
+        """Take back a commit that did not become durable, so that the file ends with a frame."""
+        self._broken = True
+        with suppress(OSError):
+            os.ftruncate(self._file, self.position.offset)
+            os.fsync(self._file)
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def walk(folder: Path, position: Position | None = None) -> Iterator[Frame | Damage]:
+    """The frames of all whole commits, in order; then, if there is damage, the first of it.
+
+    `position` is moved along. Raises Corrupt when a segment file is missing.
+    """
+    position = position or Position()
+    paths = sorted(folder.glob("*.seg"))
+    for number, path in enumerate(paths, 1):
+        if path != segment_path(folder, number):
+            raise Corrupt(
+                f"{folder}: expected segment {number}, found {path.name}; "
+                "restore the missing segment from a copy"
+            )
+        damage = yield from _walk_segment(path, position, number == len(paths))
+        if damage is not None:
+            yield damage
+            return
+
+
+def frames(folder: Path) -> Iterator[Frame]:
+    """The frames of all whole commits; Corrupt on damage other than an unfinished last commit."""
+    for found in walk(folder):
+        if isinstance(found, Frame):
+            yield found
+        else:
+            _torn(found)
+
+
+def segment_frames(folder: Path, number: int) -> Iterator[Frame]:
+    """The frames of one segment that was checked before (by Log, when it was opened)."""
+    data = mapped(segment_path(folder, number))
+    offset = record.SEGMENT_HEADER.size
+    while (frame := record.decode(data, offset)) is not None:
+        yield frame
+        offset = frame.stop
+
+
+def events_before(folder: Path, number: int) -> int:
+    """Number of events in the segments before segment `number`."""
+    header = record.SEGMENT_HEADER.unpack_from(mapped(segment_path(folder, number)))
+    return int(header[3])
+
+
+def segment_path(folder: Path, number: int) -> Path:
+    """The file of segment `number`, counted from 1."""
+    return folder / f"{number:08d}.seg"
+
+
+def mapped(path: Path) -> memoryview:
+    """The file's bytes, read-only and memory-mapped; valid as long as any view of them lives."""
+    with faults(path), path.open("rb") as file:
+        if path.stat().st_size == 0:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there as a whole or not at all; durable on return."""
+    draft = path.with_name(path.name + ".tmp")
+    with faults(path):
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            _write_all(file, data)
+        except OSError:
+            draft.unlink()
+            raise
+        finally:
+            os.close(file)
+        draft.rename(path)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def faults(path: Path) -> Iterator[None]:
+    """Turn what the system says about `path` into a DiskFault that says what to do."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: expected a file, found nothing; check the path") from error
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "check this disk, then start again")
+        raise DiskFault(
+            f"{path}: expected the disk to work, found '{error.strerror}'; {advice}"
+        ) from error
+
+
+def _walk_segment(
+    path: Path, position: Position, last: bool
+) -> Generator[Frame, None, Damage | None]:
+    """Yields the frames of whole commits and returns the first damage, or None."""
+    data = mapped(path)
+    position.segment += 1
+    position.sealed = False
+    position.offset = 0
+    commit: list[Frame] = []
+    number = offset = 0
+    header = record.segment_header(position.segment, position.events, position.chain)
+    reason = "another segment header"
+    if bytes(data[: len(header)]) == header:
+        reason = ""
+        position.offset = offset = len(header)
+    while not reason and offset < len(data) and not position.sealed:
+        frame = record.decode(data, offset)
+        if frame is None:
+            reason = _BAD_CHECKSUM
+            break
+        if not record.follows(data, offset, commit[-1].chain if commit else position.chain):
+            reason = "a frame that breaks the hash chain: it was changed after it was written"
+            break
+        commit.append(frame)
+        offset = frame.stop
+        number += 1
+        if frame.end:
+            for whole in commit:
+                position.after(whole)
+                yield whole
+            commit.clear()
+    reason = reason or _ending(position, offset < len(data), bool(commit), last)
+    if not reason:
+        return None
+    ahead = copy.copy(position)
+    for frame in commit:
+        ahead.after(frame)
+    torn = last and (
+        reason == _UNFINISHED
+        or (reason == _BAD_CHECKSUM and not record.later_commit(data, offset, position.commit + 1))
+    )
+    return Damage(
+        path=path,
+        segment=position.segment,
+        offset=offset,
+        frame=number,
+        chain=ahead.chain,
+        first_event=ahead.marked,
+        events=ahead.events,
+        reason=reason,
+        torn=torn,
+        cut=len(data) - position.offset,
+    )
+
+
+def _ending(position: Position, more: bool, unfinished: bool, last: bool) -> str:
+    """What is wrong with the end of a segment whose frames are all good; empty when nothing."""
+    if more:
+        return "bytes after the seal"
+    if unfinished:
+        return _UNFINISHED
+    return "" if last or position.sealed else "no seal before the next segment"
+
+
+def _torn(damage: Damage) -> Damage:
+    if not damage.torn:
+        raise Corrupt(str(damage))
+    return damage
+
+
+def _write_all(file: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+    os.fsync(file)

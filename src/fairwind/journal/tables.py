@@ -1,0 +1,167 @@
+"""Sealed segments as Parquet tables with readable columns, and SQL over all of them.
+
+In: the frames of a sealed segment. Out: `RUN/tables/TABLE/SEGMENT.parquet`, and query results.
+Never here: anything that the journal does not hold; the tables can be deleted and come back.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fairwind.core import outputs
+from fairwind.core.errors import BadInput
+from fairwind.core.events import ASSETS, EVENT, HORIZONS_S, Kind, Outcome, Side, Source
+from fairwind.core.holds import NO_HOLD, Hold
+from fairwind.core.ids import series_name, slug
+from fairwind.core.outputs import TABLES, OrderState
+from fairwind.journal import log, record
+
+TRADE = np.dtype([("event", "<i8"), *((name, EVENT[name].str) for name in EVENT.names or ())])
+"""A TRADE event with its number in the run, counted from 0."""
+
+DTYPES = {**TABLES, "decisions": TABLES["orders"], "trades": TRADE}
+"""All tables: `decisions` are the orders as they were decided or refused."""
+
+_RENAMED = {
+    "order": "order_id",  # a word that SQL keeps for itself
+    "trades.price": "price_e4",
+    "trades.size": "size_micro",
+}
+_DROPPED = {"pad", "pad2", "trades.ref", "trades.kind", "trades.flags"}
+_NAMED: dict[str, type[IntEnum]] = {
+    "hold": Hold,
+    "code": Hold,
+    "family": outputs.Family,
+    "unit": outputs.Unit,
+    "outcome": Outcome,
+    "scans.side": Outcome,
+    "trades.side": Side,
+    "orders.state": OrderState,
+    "decisions.state": OrderState,
+    "windows.state": outputs.WindowState,
+    "action": outputs.Action,
+    "type": outputs.OrderType,
+    "fact": outputs.Fact,
+    "by": Source,
+    "source": Source,
+}
+_NONE = {NO_HOLD: "NONE"}
+_SERIES = [series_name(number) for number in range(len(ASSETS) * len(HORIZONS_S))]
+
+
+def complete(run: Path, strategies: Sequence[str]) -> None:
+    """Write the tables that a sealed segment lacks, as after a crash between seal and tables."""
+    for path in sorted((run / "journal").glob("*.seg")):
+        number = int(path.stem)
+        made = all(_path(run, table, number).exists() for table in DTYPES)
+        if not made and _sealed(run, number):
+            write(run, number, strategies)
+
+
+def write(run: Path, segment: int, strategies: Sequence[str]) -> None:
+    """Write all tables of one sealed segment. Raises DiskFault."""
+    for table, rows in _rows(run, segment).items():
+        sink = pa.BufferOutputStream()
+        pq.write_table(_columns(table, rows, strategies), sink, compression="zstd")
+        path = _path(run, table, segment)
+        with log.faults(path.parent):
+            path.parent.mkdir(exist_ok=True)
+        log.write_whole(path, sink.getvalue().to_pybytes())
+
+
+def query(run: Path, sql: str) -> pa.Table:
+    """The result of `sql` over one view for each table in DTYPES.
+
+    They hold what is sealed: all of a closed run, all but the last segment of a running one.
+    Raises BadInput for a run without sealed segments and for SQL that does not run.
+    """
+    with duckdb.connect() as connection:
+        try:
+            for table in DTYPES:
+                files = str(run / "tables" / table / "*.parquet").replace("'", "''")
+                connection.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{files}')")
+            relation = connection.sql(sql)
+            if relation is not None:
+                return relation.to_arrow_table()
+        except duckdb.IOException as error:
+            raise BadInput(
+                f"{run}: expected tables of sealed segments, found none; close the run first"
+            ) from error
+        except duckdb.Error as error:
+            raise BadInput(f"the query does not run: {error}") from error
+    raise BadInput(f"expected a query with a result, found {sql!r}; write a SELECT")
+
+
+def _rows(run: Path, segment: int) -> dict[str, NDArray[Any]]:
+    folder = run / "journal"
+    found: dict[str, list[NDArray[Any]]] = {table: [] for table in DTYPES}
+    event = log.events_before(folder, segment)
+    for frame in log.segment_frames(folder, segment):
+        if frame.kind == record.Kind.OUTPUT:
+            table, rows = record.rows_of(frame)
+            found[table].append(rows)
+        elif frame.kind == record.Kind.INPUT:
+            events = record.events_of(frame)
+            found["trades"].append(_trades(events, event))
+            event += len(events)
+    for rows in found["orders"]:
+        decided = (rows["state"] == OrderState.DECIDED) | (rows["state"] == OrderState.REFUSED)
+        found["decisions"].append(rows[decided])
+    return {
+        table: np.concatenate([np.empty(0, DTYPES[table]), *parts])
+        for table, parts in found.items()
+    }
+
+
+def _trades(events: NDArray[np.void], first: int) -> NDArray[np.void]:
+    at = np.flatnonzero(events["kind"] == Kind.TRADE)
+    trades = np.empty(len(at), TRADE)
+    trades["event"] = at + first
+    for name in EVENT.names or ():
+        trades[name] = events[name][at]
+    return trades
+
+
+def _columns(table: str, rows: NDArray[Any], strategies: Sequence[str]) -> pa.Table:
+    """The rows as columns; a closed number gets a readable twin that ends with `_name`."""
+    columns: dict[str, Any] = {}
+    for name in rows.dtype.names or ():
+        key = f"{table}.{name}"
+        if name in _DROPPED or key in _DROPPED:
+            continue
+        values = np.ascontiguousarray(rows[name])
+        columns[_RENAMED.get(key, _RENAMED.get(name, name))] = pa.array(values)
+        if enum := _NAMED.get(key, _NAMED.get(name)):
+            names = {int(member): member.name for member in enum}
+            columns[f"{name}_name"] = _named(values, _NONE | names)
+    if "strategy" in columns:
+        columns["strategy_name"] = _named(rows["strategy"], dict(enumerate(strategies)))
+    if table == "windows":
+        columns["series_name"] = _named(rows["series"], dict(enumerate(_SERIES)))
+        windows = zip(rows["series"].tolist(), rows["start_ns"].tolist(), strict=True)
+        columns["slug"] = pa.array([slug(*window) for window in windows], pa.string())
+    return pa.table(columns)
+
+
+def _named(values: NDArray[Any], names: Mapping[int, str]) -> Any:
+    """A dictionary column of the names; a value without a name is null."""
+    positions = np.full(1 << 16, -1, np.int32)
+    positions[list(names)] = np.arange(len(names))
+    found = positions[values]
+    indices = pa.array(found, mask=found < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(list(names.values()), pa.string()))
+
+
+def _sealed(run: Path, segment: int) -> bool:
+    return any(f.kind == record.Kind.SEAL for f in log.segment_frames(run / "journal", segment))
+
+
+def _path(run: Path, table: str, segment: int) -> Path:
+    return run / "tables" / table / f"{segment:08d}.parquet"
