@@ -17,9 +17,9 @@ _SMALL = np.uint64(0xE7037ED1A0B428DB)
 
 
 @compiled(forceinline=True)
-def fold(chain, value):  # type: ignore[no-untyped-def]
-    """Fold one uint64 into `chain[0]`. Odd multipliers keep every single bit's change visible."""
-    chain[0] = (chain[0] ^ value) * _PRIME
+def fold(state, value):  # type: ignore[no-untyped-def]
+    """Fold one uint64 into `state.digest`; odd multipliers keep every bit's change visible."""
+    state.digest = (state.digest ^ value) * _PRIME
 
 
 @compiled(forceinline=True)
@@ -43,11 +43,12 @@ def of_event(event):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def fold_output(chain, first, second, third):  # type: ignore[no-untyped-def]
-    """Fold three integers that identify an output row."""
+def fold_output(state, first, second, third):  # type: ignore[no-untyped-def]
+    """Fold the time and three integers that identify an output row."""
     fold(
-        chain,
-        np.uint64(np.int64(first)) * _TIME
+        state,
+        np.uint64(state.now_ns) * _SOURCE_TIME
+        + np.uint64(np.int64(first)) * _TIME
         + np.uint64(np.int64(second)) * _PRICE
         + np.uint64(np.int64(third)) * _SIZE,
     )

@@ -13,11 +13,13 @@ BID, ASK, UP = int64(0), int64(1), int64(0)
 
 
 @compiled
-def clear(market, slot, books, consumed):  # type: ignore[no-untyped-def]
+def clear(state, slot):  # type: ignore[no-untyped-def]
     """Empty both sides of the slot's book. It is not valid until the snapshot's group ends."""
+    market = state.markets[slot]
     start = slot * 2 * LEVELS
-    books[start : start + 2 * LEVELS] = 0
-    consumed[start : start + 2 * LEVELS] = 0
+    for at in range(start, start + 2 * LEVELS):
+        state.books[at] = 0
+        state.consumed[at] = 0
     market.bid = 0
     market.ask = TOP_LEVEL
     market.consumed = 0
@@ -25,11 +27,12 @@ def clear(market, slot, books, consumed):  # type: ignore[no-untyped-def]
 
 
 @compiled(forceinline=True)
-def set_level(market, books, start, side, level, size_micro):  # type: ignore[no-untyped-def]
+def set_level(state, market, start, side, level, size_micro):  # type: ignore[no-untyped-def]
     """Set one level's total and move the best; True when the best level's price or size changed.
 
-    `start` is the index of the side's level 0 in `books`; `level` is price_e4 / GRID_E4.
+    `start` is the index of the side's level 0 in `state.books`; `level` is price_e4 / GRID_E4.
     """
+    books = state.books
     books[start + level] = size_micro
     if level % market.step != 0:
         market.step = 1  # prices finer than the announced tick: search every level from now on
@@ -57,8 +60,9 @@ def set_level(market, books, start, side, level, size_micro):  # type: ignore[no
 
 
 @compiled(forceinline=True)
-def refresh_top(market, books, slot):  # type: ignore[no-untyped-def]
+def refresh_top(state, market, slot):  # type: ignore[no-untyped-def]
     """Prices and sizes of the best levels, in the market's row, for strategies to read."""
+    books = state.books
     start = slot * 2 * LEVELS
     market.bid_e4 = market.bid * GRID_E4
     market.ask_e4 = market.ask * GRID_E4
@@ -75,12 +79,13 @@ def two_sided(market):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def walk(market, books, consumed, slot, outcome, wanted_micro, ticks):  # type: ignore[no-untyped-def]
+def walk(state, slot, outcome, wanted_micro, ticks):  # type: ignore[no-untyped-def]
     """(average price in dollars, shares micro) of buying up to `wanted_micro` of `outcome`.
 
     Walks the displayed depth less our own consumption, at most `ticks` ticks beyond the best.
     (0.0, 0) when that side is empty.
     """
+    market, books, consumed = state.markets[slot], state.books, state.consumed
     start = slot * 2 * LEVELS
     ticks_of_grid = ticks * (market.tick_e4 // GRID_E4)
     bought = 0

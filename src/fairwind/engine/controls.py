@@ -20,29 +20,30 @@ if TYPE_CHECKING:
 
 def apply(state: State, out: "Out", control: AnyControl, specs: Sequence[StrategySpec]) -> None:
     """Change the state as the control says. BadConfig when it names what does not exist."""
-    engine = state.engine[0]
+    record = state.record
     match control:
         case controls.Configure():
             configure(state, control)
         case controls.Deposit(amount_micro=amount) | controls.Withdraw(amount_micro=amount):
             move_cash(state, out, amount, deposit=isinstance(control, controls.Deposit))
         case controls.Enable(strategy=name, enabled=enabled):
-            state.strategies["enabled"][number_of(specs, name)] = enabled
+            record.strategies["enabled"][number_of(specs, name)] = enabled
         case controls.SetParameter():
             set_parameter(state, control, specs)
         case controls.SetMultiplier(strategy=name, value=value):
             if not 0.0 <= value <= 2.0:
                 raise BadConfig(f"multiplier of {name}: expected 0 to 2, found {value:g}")
-            state.strategies["multiplier"][number_of(specs, name)] = value
+            record.strategies["multiplier"][number_of(specs, name)] = value
         case controls.Halt():
-            engine["halted"] = 1
+            record["halted"] = 1
             cancel_all(state, out)
         case controls.Resume():
-            engine["halted"] = engine["drawdown"] = 0
-            engine["peak_micro"] = engine["equity_micro"]
+            record["halted"] = record["drawdown"] = 0
+            record["peak_micro"] = record["equity_micro"]
         case controls.Reset(force_defaults=force):
             cancel_all(state, out)
-            state.strategies["losses"] = state.strategies["cooldown_until_ns"] = 0
+            record.strategies["losses"] = 0
+            record.strategies["cooldown_until_ns"] = 0
             defaults(state, specs, keep_toggles=not force)
 
 
@@ -56,12 +57,12 @@ def number_of(specs: Sequence[StrategySpec], name: str) -> int:
 
 def configure(state: State, control: controls.Configure) -> None:
     """Set realism and capital rules."""
-    engine = state.engine[0]
-    engine["latency_ns"] = round(control.latency_ms * 1e6)
+    record = state.record
+    record["latency_ns"] = round(control.latency_ms * 1e6)
     for name in ("taker_delay", "own_consumption", "queue", "drawdown_stop"):
-        engine[name] = getattr(control, name)
+        record[name] = getattr(control, name)
     for name in ("strategy", "family", "underlying", "direction", "utilization"):
-        engine[f"cap_{name}"] = getattr(control, f"cap_{name}")
+        record[f"cap_{name}"] = getattr(control, f"cap_{name}")
 
 
 def set_parameter(
@@ -71,28 +72,28 @@ def set_parameter(
     number = number_of(specs, control.strategy)
     position = specs[number].parameter(control.name)
     value = specs[number].parameters[position].checked(control.value, control.strategy)
-    state.parameters[number, position] = value
+    state.record.parameters[number, position] = value
 
 
 def move_cash(state: State, out: "Out", amount_micro: int, *, deposit: bool) -> None:
     """Post a deposit or withdrawal and move the day's peak with it."""
-    free = int(state.accounts[CASH])
+    free = int(state.record.accounts[CASH])
     if amount_micro <= 0 or (not deposit and amount_micro > free):
         raise BadConfig(
             f"expected an amount above 0{'' if deposit else f' and at most {free}'} "
             f"micro-dollars, found {amount_micro}"
         )
-    engine = state.engine[0]
+    record = state.record
     fact = ledger.DEPOSIT if deposit else ledger.WITHDRAW
     change = amount_micro if deposit else -amount_micro
-    ledger.move_cash(state, out, int(engine["now_ns"]), fact, change)
-    engine["peak_micro"] += change
-    risk.mark(state)
+    ledger.move_cash(record, out.record, int(record["now_ns"]), fact, change)
+    record["peak_micro"] += change
+    risk.mark(record)
 
 
 def cancel_all(state: State, out: "Out") -> None:
     """End every open order now and release what it reserved."""
     for number in range(ORDERS):
-        if state.orders["order"][number]:
-            orders.finish(state, out, number, orders.CANCELLED, orders.NO_HOLD)
-    state.engine["next_due_ns"] = orders.NEVER_NS
+        if state.record.orders["order"][number]:
+            orders.finish(state.record, out.record, number, orders.CANCELLED, orders.NO_HOLD)
+    state.record["next_due_ns"] = orders.NEVER_NS

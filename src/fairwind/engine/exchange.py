@@ -34,10 +34,9 @@ LOT_MICRO = orders.LOT_MICRO
 @compiled
 def deliver(state, out, until_ns):  # type: ignore[no-untyped-def]
     """Let everything that is due by `until_ns` reach the venue, in order of its due time."""
-    engine = state.engine[0]
-    while engine.next_due_ns <= until_ns:
-        due = engine.next_due_ns
-        engine.now_ns = max(engine.now_ns, due)
+    while state.next_due_ns <= until_ns:
+        due = state.next_due_ns
+        state.now_ns = max(state.now_ns, due)
         for number in range(ORDERS):
             order = state.orders[number]
             if order.order != 0 and order.due_ns <= due:
@@ -51,7 +50,7 @@ def deliver(state, out, until_ns):  # type: ignore[no-untyped-def]
             order = state.orders[number]
             if order.order != 0:
                 earliest = min(earliest, order.due_ns, order.cancel_ns)
-        engine.next_due_ns = earliest
+        state.next_due_ns = earliest
 
 
 @compiled
@@ -59,8 +58,7 @@ def arrive(state, out, number):  # type: ignore[no-untyped-def]
     """An order reaches the matching engine, or leaves the taker delay."""
     order = state.orders[number]
     market = state.markets[order.slot]
-    engine = state.engine[0]
-    code = unusable(market, order, engine.now_ns)
+    code = unusable(market, order, state.now_ns)
     if code != NO_HOLD:
         ended = code == EXPIRY_CUTOFF
         orders.finish(state, out, number, EXPIRED if ended else KILLED, code)
@@ -70,7 +68,7 @@ def arrive(state, out, number):  # type: ignore[no-untyped-def]
         order.arrival_mid_half_e4 = (market.bid + market.ask) * GRID_E4
         delay = orders.taker_delay_ns(state) if crosses and order.type != POST_ONLY else 0
         if delay > 0:
-            order.due_ns = engine.now_ns + delay
+            order.due_ns = state.now_ns + delay
             orders.advance(state, out, number, DELAYED, NO_HOLD)
             return
     if crosses and order.type == POST_ONLY:
@@ -129,7 +127,7 @@ def take(state, out, number):  # type: ignore[no-untyped-def]
         size = min(state.books[at + level] - state.consumed[at + level], left)
         size = size // LOT_MICRO * LOT_MICRO
         if size > 0:
-            if state.engine[0].own_consumption != 0:
+            if state.own_consumption != 0:
                 state.consumed[at + level] += size
                 market.consumed = 1
             fill(state, out, number, level, best, size)
@@ -150,7 +148,7 @@ def rest(state, out, number):  # type: ignore[no-untyped-def]
     order = state.orders[number]
     market = state.markets[order.slot]
     at = (order.slot * 2 + order.book_side) * LEVELS
-    queue = state.engine[0].queue != 0
+    queue = state.queue != 0
     order.ahead_micro = state.books[at + order.level] if queue else 0
     market.resting += 1
     orders.advance(state, out, number, RESTING, NO_HOLD)
@@ -161,7 +159,7 @@ def fill(state, out, number, level, best_level, size_micro):  # type: ignore[no-
     """Book one execution: FILL row, postings, position. `best_level` MAKER marks one."""
     order = state.orders[number]
     market = state.markets[order.slot]
-    now = state.engine[0].now_ns
+    now = state.now_ns
     maker = best_level == MAKER
     price = outcome_e4(order.outcome, level)
     fee = 0 if maker else fee_micro(size_micro, price, market.fee_rate_e6, market.fee_form)
@@ -189,7 +187,7 @@ def fill(state, out, number, level, best_level, size_micro):  # type: ignore[no-
     row.action = order.action
     row.maker = 1 if maker else 0
     order.filled_micro += size_micro
-    fold_output(state.chain, order.order, price, size_micro)
+    fold_output(state, order.order, price, size_micro)
     if order.action == BUY:
         bought(state, out, number, size_micro * price // 10_000, fee, size_micro)
     else:
@@ -213,7 +211,7 @@ def posting(state, out, number, fact):  # type: ignore[no-untyped-def]
     """Begin a posting row about the order."""
     order = state.orders[number]
     row = out.postings[out.counts[POSTINGS]]
-    ledger.begin(row, fact, state.engine[0].now_ns)
+    ledger.begin(row, fact, state.now_ns)
     row.order = order.order
     row.strategy = order.strategy
     row.market = order.market
@@ -328,7 +326,7 @@ def make(state, out, number, size_micro):  # type: ignore[no-untyped-def]
     """Fill a resting order with up to `size_micro` at its own price."""
     order = state.orders[number]
     size = min(size_micro, order.size_micro - order.filled_micro) // LOT_MICRO * LOT_MICRO
-    if size <= 0 or unusable(state.markets[order.slot], order, state.engine[0].now_ns) != NO_HOLD:
+    if size <= 0 or unusable(state.markets[order.slot], order, state.now_ns) != NO_HOLD:
         return
     fill(state, out, number, order.level, MAKER, size)
     if order.filled_micro == order.size_micro:

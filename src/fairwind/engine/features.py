@@ -141,15 +141,12 @@ def moment(market, asset, reference, ts_ns):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def prices(market, state_books, consumed, slot, wanted_micro, ticks):  # type: ignore[no-untyped-def]
+def prices(state, slot, wanted_micro, ticks):  # type: ignore[no-untyped-def]
     """What buying `wanted_micro` of either outcome costs now: average price, fee, depth."""
-    books.refresh_top(market, state_books, slot)
-    market.eff_up, market.depth_up_micro = books.walk(
-        market, state_books, consumed, slot, UP, wanted_micro, ticks
-    )
-    market.eff_down, market.depth_down_micro = books.walk(
-        market, state_books, consumed, slot, DOWN, wanted_micro, ticks
-    )
+    market = state.markets[slot]
+    books.refresh_top(state, market, slot)
+    market.eff_up, market.depth_up_micro = books.walk(state, slot, UP, wanted_micro, ticks)
+    market.eff_down, market.depth_down_micro = books.walk(state, slot, DOWN, wanted_micro, ticks)
     market.fee_up = fee_per_share(market.eff_up, market.fee_rate_e6, market.fee_form)
     market.fee_down = fee_per_share(market.eff_down, market.fee_rate_e6, market.fee_form)
 

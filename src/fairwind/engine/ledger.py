@@ -81,10 +81,10 @@ def book(state, out):  # type: ignore[no-untyped-def]
         + row.deposits_micro
     )
     if total != 0:
-        state.engine[0].broken = UNBALANCED
+        state.broken = UNBALANCED
     out.counts[POSTINGS] += 1
-    state.engine[0].dirty = 1
-    fold_output(state.chain, row.order * 16 + row.fact, row.cash_micro, row.position_micro)
+    state.dirty = 1
+    fold_output(state, row.order * 16 + row.fact, row.cash_micro, row.position_micro)
 
 
 @compiled
@@ -138,7 +138,7 @@ def settle(state, out, strategy, slot, outcome, payout_e4):  # type: ignore[no-u
         return 0
     pay = shares * payout_e4 // 10_000
     row = out.postings[out.counts[POSTINGS]]
-    begin(row, SETTLE, state.engine[0].now_ns)
+    begin(row, SETTLE, state.now_ns)
     row.strategy = strategy
     row.market = market.number
     row.outcome = outcome
@@ -164,7 +164,7 @@ def settle(state, out, strategy, slot, outcome, payout_e4):  # type: ignore[no-u
 def redeem(state, out, strategy, slot, outcome, pay_micro):  # type: ignore[no-untyped-def]
     """Cash in what a settled position pays. Free."""
     row = out.postings[out.counts[POSTINGS]]
-    begin(row, REDEEM, state.engine[0].now_ns)
+    begin(row, REDEEM, state.now_ns)
     row.strategy = strategy
     row.market = state.markets[slot].number
     row.outcome = outcome
@@ -183,7 +183,7 @@ def correct(state, out, strategy, slot, before_e4, after_e4):  # type: ignore[no
     if before == after:
         return
     row = out.postings[out.counts[POSTINGS]]
-    begin(row, CORRECT, state.engine[0].now_ns)
+    begin(row, CORRECT, state.now_ns)
     row.strategy = strategy
     row.market = state.markets[slot].number
     row.payout_e4 = after_e4
@@ -196,8 +196,8 @@ def correct(state, out, strategy, slot, before_e4, after_e4):  # type: ignore[no
 def broken(state):  # type: ignore[no-untyped-def]
     """The first invariant that does not hold, or 0."""
     accounts = state.accounts
-    if state.engine[0].broken != 0:
-        return state.engine[0].broken
+    if state.broken != 0:
+        return state.broken
     if accounts.sum() != 0:
         return UNBALANCED
     if accounts[CASH] < 0:
@@ -208,8 +208,8 @@ def broken(state):  # type: ignore[no-untyped-def]
     if reserved != accounts[RESERVED]:
         return WRONG_RESERVES
     cost = 0
-    for place in range(state.engine[0].active):
-        for strategy in range(state.engine[0].strategies):
+    for place in range(state.active_used):
+        for strategy in range(state.strategies_used):
             position = state.positions[strategy, state.active[place]]
             cost += position.up_cost_micro + position.down_cost_micro
     if cost != accounts[POSITIONS]:
@@ -234,12 +234,12 @@ def equity_micro(state):  # type: ignore[no-untyped-def]
     """Cash, reserves and receivables, plus open positions at the mid (at cost without a book)."""
     accounts = state.accounts
     total = accounts[CASH] + accounts[RESERVED] + accounts[RECEIVABLE]
-    for place in range(state.engine[0].active):
+    for place in range(state.active_used):
         slot = state.active[place]
         market = state.markets[slot]
         marked = 0 < market.bid < market.ask < TOP_LEVEL
         up_half_e4 = (market.bid + market.ask) * 5
-        for strategy in range(state.engine[0].strategies):
+        for strategy in range(state.strategies_used):
             position = state.positions[strategy, slot]
             if position.up_cost_micro + position.down_cost_micro == 0:
                 continue

@@ -64,7 +64,7 @@ def describe(state, number, strategy, slot):  # type: ignore[no-untyped-def]
     """Fill a new order row from the signal, with its identity and freshness certificate."""
     order = state.orders[number]
     market = state.markets[slot]
-    signal = state.signal[0]
+    signal = state.signal
     position = state.positions[strategy, slot]
     position.orders += 1
     order.order = strategy << 40 | market.number << 16 | position.orders
@@ -99,7 +99,7 @@ def admissible(state, number):  # type: ignore[no-untyped-def]
     """
     order = state.orders[number]
     market = state.markets[order.slot]
-    now = state.engine[0].now_ns
+    now = state.now_ns
     same_book = order.book_sequence == market.book_sequence and market.gap == 0
     if not same_book or not 0 <= now - order.book_ts_ns <= order.book_budget_ns:
         return BOOK_STALE
@@ -114,8 +114,7 @@ def admissible(state, number):  # type: ignore[no-untyped-def]
 def submit(state, out, number, size_micro, limit_e4):  # type: ignore[no-untyped-def]
     """Decide, reserve and send the described order, or refuse it at the last check."""
     order = state.orders[number]
-    engine = state.engine[0]
-    now = engine.now_ns
+    now = state.now_ns
     order.size_micro = size_micro
     order.limit_e4 = limit_e4
     up_price = limit_e4 if order.outcome == UP else 10_000 - limit_e4
@@ -135,9 +134,9 @@ def submit(state, out, number, size_micro, limit_e4):  # type: ignore[no-untyped
     else:
         position.selling_micro += size_micro
     position.open_orders += 1
-    engine.orders += 1
-    order.due_ns = now + engine.latency_ns
-    engine.next_due_ns = min(engine.next_due_ns, order.due_ns)
+    state.orders_used += 1
+    order.due_ns = now + state.latency_ns
+    state.next_due_ns = min(state.next_due_ns, order.due_ns)
     advance(state, out, number, SENT, NO_HOLD)
 
 
@@ -148,7 +147,7 @@ def advance(state, out, number, order_state, code):  # type: ignore[no-untyped-d
     order.state = order_state
     row = out.orders[out.counts[ORDER_ROWS]]
     out.counts[ORDER_ROWS] += 1
-    row.ts_ns = state.engine[0].now_ns
+    row.ts_ns = state.now_ns
     row.order = order.order
     row.size_micro = order.size_micro
     row.filled_micro = order.filled_micro
@@ -173,7 +172,7 @@ def advance(state, out, number, order_state, code):  # type: ignore[no-untyped-d
     row.action = order.action
     row.type = order.type
     row.code = code
-    fold_output(state.chain, order.order, order_state * 256 + code, order.filled_micro)
+    fold_output(state, order.order, order_state * 256 + code, order.filled_micro)
 
 
 @compiled
@@ -182,7 +181,7 @@ def finish(state, out, number, order_state, code):  # type: ignore[no-untyped-de
     order = state.orders[number]
     position = state.positions[order.strategy, order.slot]
     if order_state != REFUSED:
-        state.engine[0].orders -= 1
+        state.orders_used -= 1
         position.open_orders -= 1
         if order.action == SELL:
             position.selling_micro -= order.size_micro - order.filled_micro
@@ -190,7 +189,7 @@ def finish(state, out, number, order_state, code):  # type: ignore[no-untyped-de
             position.entries -= 1
         if order.state >= RESTING:
             state.markets[order.slot].resting -= 1
-    ledger.reserve(state, out, number, -order.reserved_micro, state.engine[0].now_ns)
+    ledger.reserve(state, out, number, -order.reserved_micro, state.now_ns)
     advance(state, out, number, order_state, code)
     order.order = 0
     order.due_ns = NEVER_NS
@@ -200,23 +199,21 @@ def finish(state, out, number, order_state, code):  # type: ignore[no-untyped-de
 @compiled
 def cancel(state, strategy, slot):  # type: ignore[no-untyped-def]
     """Ask the venue to cancel the strategy's resting orders there; it hears after the latency."""
-    engine = state.engine[0]
     for number in range(ORDERS):
         order = state.orders[number]
         if order.order == 0 or order.slot != slot or order.strategy != strategy:
             continue
         if order.cancel_ns == NEVER_NS and order.type >= 2:
-            order.cancel_ns = engine.now_ns + engine.latency_ns
-            engine.next_due_ns = min(engine.next_due_ns, order.cancel_ns)
+            order.cancel_ns = state.now_ns + state.latency_ns
+            state.next_due_ns = min(state.next_due_ns, order.cancel_ns)
 
 
 @compiled
 def taker_delay_ns(state):  # type: ignore[no-untyped-def]
     """The venue's delay of marketable orders at this moment, by its dated rule."""
-    engine = state.engine[0]
-    if engine.taker_delay == 0:
+    if state.taker_delay == 0:
         return 0
-    row = rule_row(state.rules, TAKER_DELAY, EVERY_HORIZON, engine.now_ns)
+    row = rule_row(state.rules, TAKER_DELAY, EVERY_HORIZON, state.now_ns)
     return state.rules[row].a if row >= 0 else 0
 
 

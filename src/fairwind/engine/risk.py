@@ -23,19 +23,18 @@ def outcome(state, strategy, profit_micro):  # type: ignore[no-untyped-def]
     pause = parameter[gates.LOSS_COOLDOWN]
     if row.losses >= parameter[gates.STREAK_LOSSES]:
         pause = parameter[gates.STREAK_COOLDOWN]
-    row.cooldown_until_ns = state.engine[0].now_ns + int(pause * 1e9)
+    row.cooldown_until_ns = state.now_ns + int(pause * 1e9)
 
 
 @compiled
 def mark(state):  # type: ignore[no-untyped-def]
     """Mark the book to market and move the day's peak and the trailing stop."""
-    engine = state.engine[0]
-    engine.equity_micro = ledger.equity_micro(state)
-    day = engine.now_ns // DAY_NS
-    if day != engine.day:
-        engine.day = day
-        engine.peak_micro = engine.equity_micro
-        engine.drawdown = 0
-    engine.peak_micro = max(engine.peak_micro, engine.equity_micro)
-    if engine.equity_micro < engine.peak_micro * (1.0 - engine.drawdown_stop):
-        engine.drawdown = 1
+    state.equity_micro = ledger.equity_micro(state)
+    day = state.now_ns // DAY_NS
+    if day != state.day:
+        state.day = day
+        state.peak_micro = state.equity_micro
+        state.drawdown = 0
+    state.peak_micro = max(state.peak_micro, state.equity_micro)
+    if state.equity_micro < state.peak_micro * (1.0 - state.drawdown_stop):
+        state.drawdown = 1

@@ -5,7 +5,7 @@ Never here: a clock, I/O, randomness; an output that depends on a later event.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy import int64
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fairwind.core import controls as core_controls
 from fairwind.core import digest
 from fairwind.core.compiled import INTERPRETED, compiled
-from fairwind.core.events import ALL_MARKETS, Events, Flag, Kind
+from fairwind.core.events import ALL_MARKETS, ASSETS, Events, Flag, Kind
 from fairwind.core.outputs import TABLES
 from fairwind.engine import books, controls, exchange, features, ledger, risk, scan, windows
 from fairwind.engine.contract import On, StrategySpec
@@ -36,7 +36,7 @@ REFERENCE, GAP, CONTROL = int64(Kind.REFERENCE), int64(Kind.GAP), int64(Kind.CON
 MORE, PARITY = int64(Flag.MORE), int64(Flag.PARITY)
 ON_SPOT, ON_REFERENCE, ON_TOP = int64(On.SPOT), int64(On.REFERENCE), int64(On.TOP)
 ON_TRADE, ON_TIMER, ON_BOOK, FAIR = int64(On.TRADE), int64(On.TIMER), int64(On.BOOK), int64(On.FAIR)
-EVERYWHERE = ALL_MARKETS
+EVERYWHERE = int64(ALL_MARKETS)
 SECOND_NS = 1_000_000_000
 BUILDING, VALID = 2, 1
 SPARE = 4096
@@ -44,32 +44,33 @@ SPARE = 4096
 CAPACITY = 16_384
 
 
-class Out(NamedTuple):
-    """Room for outputs; `counts` says how many rows of each table are filled."""
+OUT = np.dtype(
+    [*((name, table, (CAPACITY,)) for name, table in TABLES.items()), ("counts", "<i8", (8,))]
+)
+"""Room for outputs as one record; `counts[i]` rows of the i-th table are filled."""
 
-    scans: NDArray[Any]
-    orders: NDArray[Any]
-    fills: NDArray[Any]
-    postings: NDArray[Any]
-    windows: NDArray[Any]
-    counts: NDArray[np.int64]
+
+class Out:
+    """Room for outputs as Python holds it; `record` is what the engine's functions take."""
+
+    def __init__(self) -> None:
+        self.array = np.zeros(1, OUT).view(np.recarray)
+        self.record: Any = self.array[0]
 
     @classmethod
     def fresh(cls) -> "Out":
         """Empty tables of `CAPACITY` rows."""
-        tables = (np.zeros(CAPACITY, t).view(np.recarray) for t in TABLES.values())
-        return cls(*tables, np.zeros(len(TABLES), np.int64))
+        return cls()
 
     def rows(self) -> dict[str, NDArray[Any]]:
         """The filled rows of every table, as views."""
-        return {
-            name: getattr(self, name).view(np.ndarray)[: self.counts[at]]
-            for at, name in enumerate(TABLES)
-        }
+        plain = self.array.view(np.ndarray)
+        counts = self.record.counts
+        return {name: plain[name][0][: counts[at]] for at, name in enumerate(TABLES)}
 
     def clear(self) -> None:
         """Forget all rows."""
-        self.counts[:] = 0
+        self.record.counts[:] = 0
 
 
 def run(
@@ -100,15 +101,15 @@ def _run(
 ) -> int:
     done = 0
     while True:
-        done += consume(state, events, done, out)
-        if done == len(events) or int(events[done]["kind"]) != CONTROL or is_full(out):
+        done += consume(state.array, events, done, out.array)
+        if done == len(events) or int(events[done]["kind"]) != CONTROL or is_full(out.record):
             break
         payload = payload_of(int(events[done]["price"]))
         control = core_controls.decode(payload, int(events[done]["price"]))
-        begin_control(state, events, done, out)
+        begin_control(state.array, events, done, out.array)
         controls.apply(state, out, control, specs if specs is not None else roster())
         done += 1
-    if state.engine["broken"][0]:
+    if state.record.broken:
         raise AssertionError(failure(state))
     return done
 
@@ -122,10 +123,10 @@ def roster() -> Sequence[StrategySpec]:
 
 def failure(state: State) -> str:
     """What broke, for the person who has to look at it."""
-    code = int(state.engine["broken"][0])
+    code = int(state.record.broken)
     what = ledger.BROKEN.get(code, "an event is older than the one before it")
     return (
-        f"engine halted at event {state.events()} (ts_ns {int(state.engine['now_ns'][0])}): {what}; "
+        f"engine halted at event {state.events()} (ts_ns {int(state.record.now_ns)}): {what}; "
         "replay the journal up to this event to see why"
     )
 
@@ -133,43 +134,46 @@ def failure(state: State) -> str:
 @compiled
 def is_full(out):  # type: ignore[no-untyped-def]
     """Whether one more event could overflow an output table."""
-    return out.counts.max() > CAPACITY - SPARE
+    counts = out.counts
+    most = max(counts[0], counts[1], counts[2], counts[3], counts[4])
+    return most > CAPACITY - SPARE
 
 
 @compiled
-def begin_control(state, events, at, out):  # type: ignore[no-untyped-def]
+def begin_control(states, events, at, outs):  # type: ignore[no-untyped-def]
     """The part of a control event that is like any other event: due orders, time, digest."""
+    state, out = states[0], outs[0]
     event = events[at]
-    if state.engine[0].next_due_ns <= event.ts_ns:
+    if state.next_due_ns <= event.ts_ns:
         exchange.deliver(state, out, event.ts_ns)
-    state.engine[0].now_ns = event.ts_ns
-    state.engine[0].events += 1
-    digest.fold(state.chain, digest.of_event(event))
+    state.now_ns = event.ts_ns
+    state.events += 1
+    digest.fold(state, digest.of_event(event))
 
 
 @compiled
-def consume(state, events, first, out):  # type: ignore[no-untyped-def]
-    """Process events from `first` up to a control or until `out` is full. Returns how many."""
-    engine = state.engine[0]
+def consume(states, events, first, outs):  # type: ignore[no-untyped-def]
+    """Process events from `first` up to a control or until `outs` is full. Returns how many."""
+    state, out = states[0], outs[0]
     for at in range(first, len(events)):
         event = events[at]
-        if event.kind == CONTROL or engine.broken != 0 or is_full(out):
+        if event.kind == CONTROL or state.broken != 0 or is_full(out):
             return at - first
         now = event.ts_ns
-        if now < engine.now_ns:
-            engine.broken = -1
+        if now < state.now_ns:
+            state.broken = -1
             return at - first
-        if engine.next_due_ns <= now:
+        if state.next_due_ns <= now:
             exchange.deliver(state, out, now)
-        engine.now_ns = now
-        if now >= engine.second_ns:
+        state.now_ns = now
+        if now >= state.second_ns:
             tick(state, out, now)
         take(state, out, event)
-        engine.events += 1
-        digest.fold(state.chain, digest.of_event(event))
-        if engine.dirty != 0:
-            engine.dirty = 0
-            engine.broken = ledger.broken(state)
+        state.events += 1
+        digest.fold(state, digest.of_event(event))
+        if state.dirty != 0:
+            state.dirty = 0
+            state.broken = ledger.broken(state)
     return len(events) - first
 
 
@@ -206,13 +210,13 @@ def level(state, out, event):  # type: ignore[no-untyped-def]
     index = event.price // GRID_E4
     usable = 0 < index < TOP_LEVEL and index * GRID_E4 == event.price and event.size >= 0
     if market.number != event.market or not usable:
-        state.engine[0].bad_levels += 1
+        state.bad_levels += 1
         return
     side = np.int64(event.side)
     start = (slot * 2 + side) * LEVELS
     if market.consumed != 0:
         state.consumed[start + index] = 0
-    top = books.set_level(market, state.books, start, side, index, event.size)
+    top = books.set_level(state, market, start, side, index, event.size)
     market.book_ts_ns = event.ts_ns
     market.book_ts_source_ns = event.ts_source_ns
     market.book_sequence += 1
@@ -233,7 +237,7 @@ def trade(state, out, event):  # type: ignore[no-untyped-def]
     """A print: remembered, and offered to our resting orders."""
     slot = windows.find(state, event.market)
     if slot < 0:
-        state.engine[0].orphans += 1
+        state.orphans += 1
         return
     market = state.markets[slot]
     market.trade_price_e4 = event.price
@@ -261,7 +265,7 @@ def reference(state, out, event):  # type: ignore[no-untyped-def]
 @compiled
 def settles(state, asset, averaging_s):  # type: ignore[no-untyped-def]
     """Whether an open window of the asset settles on that stream."""
-    for place in range(state.engine[0].active):
+    for place in range(state.active_used):
         market = state.markets[state.active[place]]
         if market.asset == asset and market.averaging_s == averaging_s:
             return True
@@ -271,7 +275,7 @@ def settles(state, asset, averaging_s):  # type: ignore[no-untyped-def]
 @compiled
 def gap(state, event):  # type: ignore[no-untyped-def]
     """The source lost data: its books cannot be used until they are sent anew."""
-    for place in range(state.engine[0].active):
+    for place in range(state.active_used):
         market = state.markets[state.active[place]]
         if event.market == EVERYWHERE or market.number == event.market:
             market.gap = 1
@@ -285,11 +289,11 @@ def rare(state, event):  # type: ignore[no-untyped-def]
     if event.kind != CLEAR and event.kind != TICK and event.kind != FEES:
         return
     if slot < 0:
-        state.engine[0].orphans += 1
+        state.orphans += 1
         return
     market = state.markets[slot]
     if event.kind == CLEAR:
-        books.clear(market, slot, state.books, state.consumed)
+        books.clear(state, slot)
         market.gap = 0
         market.book_ts_ns = event.ts_ns
         market.book_sequence += 1
@@ -303,18 +307,17 @@ def rare(state, event):  # type: ignore[no-untyped-def]
 @compiled
 def tick(state, out, now_ns):  # type: ignore[no-untyped-def]
     """A new whole second: grids, averages, equity; windows that ended; timer subscribers."""
-    engine = state.engine[0]
-    engine.second_ns = (now_ns // SECOND_NS + 1) * SECOND_NS
-    for number in range(len(state.assets)):
+    state.second_ns = (now_ns // SECOND_NS + 1) * SECOND_NS
+    for number in range(len(ASSETS)):
         if state.assets[number].spot > 0.0:
             features.seconds(state.assets[number], state.ring[number], now_ns)
-    for place in range(engine.active):
+    for place in range(state.active_used):
         slot = state.active[place]
         market = state.markets[slot]
         if now_ns >= market.end_ns:
             exchange.expire(state, out, slot, exchange.EXPIRY_CUTOFF)
     risk.mark(state)
-    for place in range(engine.active):
+    for place in range(state.active_used):
         slot = state.active[place]
         market = state.markets[slot]
         market.now_ns = now_ns
@@ -325,7 +328,7 @@ def tick(state, out, now_ns):  # type: ignore[no-untyped-def]
 @compiled
 def evaluate_asset(state, out, asset, changed):  # type: ignore[no-untyped-def]
     """Evaluate every open window of the asset."""
-    for place in range(state.engine[0].active):
+    for place in range(state.active_used):
         slot = state.active[place]
         if state.markets[slot].asset == asset:
             evaluate(state, out, slot, changed)
@@ -334,12 +337,11 @@ def evaluate_asset(state, out, asset, changed):  # type: ignore[no-untyped-def]
 @compiled
 def evaluate(state, out, slot, changed):  # type: ignore[no-untyped-def]
     """Let every strategy that subscribed to the change look at the market."""
-    engine = state.engine[0]
     market = state.markets[slot]
-    if market.active == 0 or not market.start_ns <= engine.now_ns < market.end_ns:
+    if market.active == 0 or not market.start_ns <= state.now_ns < market.end_ns:
         return
     fresh = 0
-    for number in range(engine.strategies):
+    for number in range(state.strategies_used):
         strategy = state.strategies[number]
         wants = strategy.subscriptions
         if wants & changed == 0 or (strategy.series != market.series and strategy.series >= 0):
@@ -347,8 +349,8 @@ def evaluate(state, out, slot, changed):  # type: ignore[no-untyped-def]
         if fresh == 0:
             asset = state.assets[market.asset]
             print_row = market.asset * 3 + market.averaging_s // 30
-            features.moment(market, asset, state.references[print_row], engine.now_ns)
+            features.moment(market, asset, state.references[print_row], state.now_ns)
             wanted = np.int64(50_000_000 * 2)
-            features.prices(market, state.books, state.consumed, slot, wanted, 2)
+            features.prices(state, slot, wanted, 2)
             fresh = 1
         scan.consider(state, out, number, slot)

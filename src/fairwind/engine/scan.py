@@ -35,7 +35,7 @@ def consider(state, out, strategy, slot):  # type: ignore[no-untyped-def]
     """
     market = state.markets[slot]
     position = state.positions[strategy, slot]
-    signal = state.signal[0]
+    signal = state.signal
     signal.wish = NOTHING
     signal.side = NO_SIDE
     own = call(
@@ -59,15 +59,15 @@ def decide(state, out, strategy, slot, own):  # type: ignore[no-untyped-def]
     """Apply every gate to the signal, emit the scan, and act on it."""
     market = state.markets[slot]
     position = state.positions[strategy, slot]
-    signal = state.signal[0]
+    signal = state.signal
     parameter = state.parameters[strategy]
     mask = own | gates.integrity(market, parameter) | gates.price(market, parameter, signal)
-    mask |= gates.permission(state.engine[0], state.strategies[strategy], position, parameter)
+    mask |= gates.permission(state, state.strategies[strategy], position, parameter)
     shares = 0
     if signal.side != NO_SIDE and signal.wish != SELL:
         shares, capital = sizing.size(state, strategy, slot)
         mask |= capital
-    if state.engine[0].orders >= orders.ORDERS - 1:
+    if state.orders_used >= orders.ORDERS - 1:
         mask |= _TABLE_FULL
     hold = gates.first(mask) if mask != _NO_BITS else NO_HOLD
     second = market.now_ns // SECOND_NS
@@ -101,7 +101,7 @@ def certify(state, number, strategy):  # type: ignore[no-untyped-def]
 def enter(state, out, strategy, slot, shares):  # type: ignore[no-untyped-def]
     """Send a buy order of the size that the gates allowed."""
     number = orders.free_row(state)
-    signal = state.signal[0]
+    signal = state.signal
     market = state.markets[slot]
     ticks = int(state.parameters[strategy, gates.DEPTH_TICKS])
     wanted = int(signal.limit * 1e4 + 1e-6)
@@ -114,7 +114,7 @@ def enter(state, out, strategy, slot, shares):  # type: ignore[no-untyped-def]
 @compiled
 def close(state, out, strategy, slot):  # type: ignore[no-untyped-def]
     """Send a sell order for what is held of the signal's side. No entry gate can stop it."""
-    signal = state.signal[0]
+    signal = state.signal
     position = state.positions[strategy, slot]
     held = position.up_micro if signal.side == 0 else position.down_micro
     shares = (held - position.selling_micro) // orders.LOT_MICRO * orders.LOT_MICRO
@@ -139,7 +139,7 @@ def refuse(state, out, strategy, slot, mask):  # type: ignore[no-untyped-def]
     certify(state, number, strategy)
     order = state.orders[number]
     order.size_micro = 0
-    order.limit_e4 = int(state.signal[0].limit * 1e4)
+    order.limit_e4 = int(state.signal.limit * 1e4)
     row = out.orders[out.counts[orders.ORDER_ROWS]]
     orders.finish(state, out, number, REFUSED, gates.first(mask))
     row.mask = mask
@@ -149,11 +149,11 @@ def refuse(state, out, strategy, slot, mask):  # type: ignore[no-untyped-def]
 def emit(state, out, strategy, slot, mask):  # type: ignore[no-untyped-def]
     """One scan row."""
     market = state.markets[slot]
-    signal = state.signal[0]
+    signal = state.signal
     row = out.scans[out.counts[SCANS]]
     out.counts[SCANS] += 1
     row.ts_ns = market.now_ns
-    row.feature_row = state.engine[0].events
+    row.feature_row = state.events
     row.mask = mask
     row.score = signal.score
     row.threshold = signal.threshold
@@ -174,7 +174,7 @@ def emit(state, out, strategy, slot, mask):  # type: ignore[no-untyped-def]
     row.family = state.strategies[strategy].family
     row.unit = state.strategies[strategy].unit
     side_and_hold = (signal.side * 256 + row.hold) * 65_536 + market.number
-    fold_output(state.chain, side_and_hold, np.int64(mask), row.net_edge_e4)
+    fold_output(state, side_and_hold, np.int64(mask), row.net_edge_e4)
 
 
 @compiled

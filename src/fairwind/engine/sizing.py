@@ -37,19 +37,18 @@ def kelly(edge, stderr, cost, fraction):  # type: ignore[no-untyped-def]
 @compiled
 def rooms(state, strategy, slot, outcome):  # type: ignore[no-untyped-def]
     """(smallest room in micro-dollars, mask of the caps that leave less than the least order)."""
-    engine = state.engine[0]
     market = state.markets[slot]
     used = state.used
-    equity = float(engine.equity_micro)
+    equity = float(state.equity_micro)
     least = state.parameters[strategy, gates.ORDER_MIN] * 1e6
     busy = float(state.accounts[RESERVED] + state.accounts[POSITIONS])
-    by_strategy = engine.cap_strategy * equity - used[strategy]
+    by_strategy = state.cap_strategy * equity - used[strategy]
     family = BY_FAMILY + state.strategies[strategy].family
-    by_family = engine.cap_family * equity - used[family]
-    by_asset = engine.cap_underlying * equity - used[BY_ASSET + market.asset]
+    by_family = state.cap_family * equity - used[family]
+    by_asset = state.cap_underlying * equity - used[BY_ASSET + market.asset]
     direction = BY_DIRECTION + market.series * 2 + outcome
-    by_direction = engine.cap_direction * equity - used[direction]
-    by_all = engine.cap_utilization * equity - busy
+    by_direction = state.cap_direction * equity - used[direction]
+    by_all = state.cap_utilization * equity - busy
     cash = float(state.accounts[CASH])
     mask = gates.when(by_strategy < least, _STRATEGY)
     mask |= gates.when(by_family < least, _FAMILY)
@@ -63,14 +62,14 @@ def rooms(state, strategy, slot, outcome):  # type: ignore[no-untyped-def]
 @compiled
 def size(state, strategy, slot):  # type: ignore[no-untyped-def]
     """(shares micro in whole lots, mask) for the present signal; 0 shares when a cap says no."""
-    signal = state.signal[0]
+    signal = state.signal
     market = state.markets[slot]
     parameter = state.parameters[strategy]
     room, mask = rooms(state, strategy, slot, signal.side)
     # The limit, not the expected price: what the order may cost is what is staked.
     cost = signal.limit + max(market.fee_up, market.fee_down)
     fraction = kelly(signal.net_edge, signal.stderr, cost, parameter[gates.KELLY_FRACTION])
-    equity = float(state.engine[0].equity_micro)
+    equity = float(state.equity_micro)
     stake = fraction * equity * state.strategies[strategy].multiplier
     # 0.1 % is left for rounding, so that the reserve of the order fits into the room.
     stake = min(stake, parameter[gates.ORDER_MAX] * 1e6, 0.999 * room)

@@ -1,4 +1,4 @@
-"""The engine's whole state: a handful of flat tables, nothing else.
+"""The engine's whole state: one record of flat tables, nothing else.
 
 In: the roster. Out: a fresh State, its snapshot as bytes, and a State restored from one.
 Never here: an object per market or order, a pointer that a snapshot could not hold.
@@ -6,10 +6,9 @@ Never here: an object per market or order, a pointer that a snapshot could not h
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairwind.core import rules
 from fairwind.core.errors import Corrupt
@@ -29,6 +28,7 @@ ORDERS = 256
 VECTOR = 64  # parameters and memory per strategy
 RING = 256  # seconds of spot kept per asset
 BUCKETS = 128
+RULES = 64
 
 _I = "<i8"
 _F = "<f8"
@@ -38,15 +38,6 @@ def _table(integers: str, floats: str) -> np.dtype[np.void]:
     """A dtype of 8-byte fields, so that every table is a plain block of words."""
     return np.dtype([(n, _I) for n in integers.split()] + [(n, _F) for n in floats.split()])
 
-
-ENGINE = _table(
-    # progress and clock; the simulated exchange; kill switch; what could not be used
-    "events now_ns second_ns strategies active orders next_due_ns dirty broken "
-    "latency_ns taker_delay own_consumption queue "
-    "halted drawdown day peak_micro equity_micro "
-    "orphans bad_levels duplicates refused_listings anomalies order_table_full",
-    "cap_strategy cap_family cap_underlying cap_direction cap_utilization drawdown_stop",
-)
 
 MARKET = _table(
     # identity and rules
@@ -84,7 +75,7 @@ POSITION = _table(
 """One strategy's holdings and order book-keeping in one market."""
 
 STRATEGY = _table(
-    "enabled default_enabled series family subscriptions unit address losses cooldown_until_ns",
+    "enabled series family subscriptions unit address losses cooldown_until_ns",
     "multiplier",
 )
 
@@ -108,68 +99,69 @@ SIGNAL = _table(
 CASH, RESERVED, POSITIONS, RECEIVABLE, FEES, REALISED, DEPOSITS = range(7)
 
 
-class State(NamedTuple):
-    """Tables of the engine; shapes in `fresh`."""
+_SCALARS = _table(
+    # progress and clock; the simulated exchange; kill switch; what could not be used
+    "events now_ns second_ns strategies_used active_used orders_used next_due_ns dirty broken "
+    "latency_ns taker_delay own_consumption queue "
+    "halted drawdown day peak_micro equity_micro "
+    "orphans bad_levels duplicates refused_listings anomalies",
+    "cap_strategy cap_family cap_underlying cap_direction cap_utilization drawdown_stop",
+)
 
-    engine: NDArray[Any]
-    chain: NDArray[np.uint64]
-    accounts: NDArray[np.int64]
-    markets: NDArray[Any]
-    active: NDArray[np.int64]
-    books: NDArray[np.int64]
-    consumed: NDArray[np.int64]
-    assets: NDArray[Any]
-    ring: NDArray[np.float64]
-    references: NDArray[Any]
-    strategies: NDArray[Any]
-    positions: NDArray[Any]
-    parameters: NDArray[np.float64]
-    memory: NDArray[np.float64]
-    signal: NDArray[Any]
-    orders: NDArray[Any]
-    used: NDArray[np.int64]
-    rules: NDArray[Any]
+STATE = np.dtype(
+    [
+        *_SCALARS.descr,
+        ("digest", "<u8"),
+        ("accounts", _I, (7,)),
+        ("used", _I, (BUCKETS,)),
+        ("active", _I, (ACTIVE,)),
+        ("markets", MARKET, (MARKETS,)),
+        ("assets", ASSET, (len(ASSETS),)),
+        ("ring", _F, (len(ASSETS), RING)),
+        ("references", REFERENCE, (len(ASSETS) * 3,)),
+        ("strategies", STRATEGY, (STRATEGIES,)),
+        ("parameters", _F, (STRATEGIES, VECTOR)),
+        ("memory", _F, (STRATEGIES, VECTOR)),
+        ("positions", POSITION, (STRATEGIES, MARKETS)),
+        ("orders", ORDER_ROW, (ORDERS,)),
+        ("signal", SIGNAL),
+        ("rules", rules.RULE, (RULES,)),
+        ("books", _I, (MARKETS * 2 * LEVELS,)),
+        ("consumed", _I, (MARKETS * 2 * LEVELS,)),
+    ]
+)
+"""The whole engine as one record: compiled code gets one pointer, a snapshot is its bytes."""
+
+
+class State:
+    """The engine's state as Python holds it; `record` is what the engine's functions take."""
+
+    def __init__(self) -> None:
+        # A recarray, because interpreted runs reach fields by attribute as compiled ones do.
+        self.array = np.zeros(1, STATE).view(np.recarray)
+        self.record: Any = self.array[0]
 
     def digest(self) -> int:
         """The 64-bit digest over every input and output so far."""
-        return int(self.chain[0])
+        return int(self.record.digest)
 
     def events(self) -> int:
         """How many events were consumed so far."""
-        return int(self.engine["events"][0])
-
-
-def _rows(shape: int | tuple[int, int], dtype: np.dtype[np.void]) -> NDArray[Any]:
-    # A recarray, because interpreted runs reach fields by attribute as compiled ones do.
-    return np.zeros(shape, dtype).view(np.recarray)
+        return int(self.record.events)
 
 
 def fresh(specs: "Sequence[StrategySpec] | None" = None) -> State:
     """An engine that has seen nothing, with the strategies of `specs` (default: the roster)."""
     specs = _roster(specs)
-    state = State(
-        engine=_rows(1, ENGINE),
-        chain=np.full(1, 0x6A09E667F3BCC908, np.uint64),
-        accounts=np.zeros(7, np.int64),
-        markets=_rows(MARKETS, MARKET),
-        active=np.zeros(ACTIVE, np.int64),
-        books=np.zeros(MARKETS * 2 * LEVELS, np.int64),
-        consumed=np.zeros(MARKETS * 2 * LEVELS, np.int64),
-        assets=_rows(len(ASSETS), ASSET),
-        ring=np.zeros((len(ASSETS), RING), np.float64),
-        references=_rows(len(ASSETS) * 3, REFERENCE),
-        strategies=_rows(STRATEGIES, STRATEGY),
-        positions=_rows((STRATEGIES, MARKETS), POSITION),
-        parameters=np.zeros((STRATEGIES, VECTOR), np.float64),
-        memory=np.zeros((STRATEGIES, VECTOR), np.float64),
-        signal=_rows(1, SIGNAL),
-        orders=_rows(ORDERS, ORDER_ROW),
-        used=np.zeros(BUCKETS, np.int64),
-        rules=rules.table().view(np.recarray),
-    )
-    state.engine["next_due_ns"] = np.iinfo(np.int64).max
-    state.engine["strategies"] = len(specs)
-    state.markets["number"] = -1
+    state = State()
+    record = state.record
+    record.digest = 0x6A09E667F3BCC908
+    record.next_due_ns = np.iinfo(np.int64).max
+    record.strategies_used = len(specs)
+    record.markets["number"] = -1
+    record.rules["kind"] = -1
+    table = rules.table()
+    record.rules[: len(table)] = table
     defaults(state, specs, keep_toggles=False)
     bind(state, specs)
     return state
@@ -178,15 +170,14 @@ def fresh(specs: "Sequence[StrategySpec] | None" = None) -> State:
 def defaults(state: State, specs: "Sequence[StrategySpec]", *, keep_toggles: bool) -> None:
     """Set every strategy's parameters, multiplier and (unless kept) switch to its defaults."""
     for number, spec in enumerate(specs):
-        row = state.strategies[number]
-        row["default_enabled"] = spec.enabled
+        row = state.record.strategies[number]
         if not keep_toggles:
-            row["enabled"] = spec.enabled
-        row["series"], row["family"], row["unit"] = spec.series, spec.family, spec.unit
-        row["subscriptions"] = int(spec.subscriptions)
-        row["multiplier"] = 1.0
+            row.enabled = spec.enabled
+        row.series, row.family, row.unit = spec.series, spec.family, spec.unit
+        row.subscriptions = int(spec.subscriptions)
+        row.multiplier = 1.0
         for position, parameter in enumerate(spec.parameters):
-            state.parameters[number, position] = parameter.default
+            state.record.parameters[number, position] = parameter.default
 
 
 def bind(state: State, specs: "Sequence[StrategySpec]") -> None:
@@ -194,7 +185,7 @@ def bind(state: State, specs: "Sequence[StrategySpec]") -> None:
     from fairwind.engine.contract import address
 
     for number, spec in enumerate(specs):
-        state.strategies["address"][number] = address(spec.scan)
+        state.record.strategies[number].address = address(spec.scan)
 
 
 def _roster(specs: "Sequence[StrategySpec] | None") -> "Sequence[StrategySpec]":
@@ -206,33 +197,29 @@ def _roster(specs: "Sequence[StrategySpec] | None") -> "Sequence[StrategySpec]":
     return specs
 
 
-def _layout(state: State) -> bytes:
-    text = repr([(name, t.dtype.descr, t.shape) for name, t in state._asdict().items()])
-    return hashlib.sha256(text.encode()).digest()[:16]
+_LAYOUT = hashlib.sha256(repr(STATE.descr).encode()).digest()[:16]
 
 
 def snapshot(state: State) -> bytes:
-    """The whole state as bytes: a 16-byte mark of the layout, then every table in order.
+    """The whole state as bytes: a 16-byte mark of the layout, then the record.
 
     Addresses of strategies are left out: they mean nothing in another process.
     """
-    strategies = state.strategies.copy()
-    strategies["address"] = 0
-    tables = state._replace(strategies=strategies)
-    return _layout(state) + b"".join(table.tobytes() for table in tables)
+    addresses = state.record.strategies["address"].copy()
+    state.record.strategies["address"] = 0
+    data = _LAYOUT + state.array.tobytes()
+    state.record.strategies["address"] = addresses
+    return data
 
 
 def restore(data: bytes, specs: "Sequence[StrategySpec] | None" = None) -> State:
-    """The State that `snapshot` wrote; Corrupt when the layout is another one."""
-    state = fresh(specs)
-    if data[:16] != _layout(state):
-        raise Corrupt("snapshot: written by another version; delete it, the journal rebuilds it")
-    at = 16
-    for table in state:
-        end = at + table.nbytes
-        table.view(np.ndarray).reshape(-1).view(np.uint8)[:] = np.frombuffer(data[at:end], np.uint8)
-        at = end
-    if at != len(data):
-        raise Corrupt(f"snapshot: expected {at} bytes, found {len(data)}; delete it")
+    """The State that `snapshot` wrote; Corrupt when it is cut or of another version."""
+    if data[:16] != _LAYOUT or len(data) != 16 + STATE.itemsize:
+        raise Corrupt(
+            f"snapshot: expected {16 + STATE.itemsize} bytes of this version, found {len(data)} "
+            "bytes; delete it, the journal rebuilds it"
+        )
+    state = State()
+    state.array.view(np.uint8)[:] = np.frombuffer(data, np.uint8, offset=16)
     bind(state, _roster(specs))
     return state

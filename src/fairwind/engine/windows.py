@@ -48,22 +48,21 @@ def find(state, number):  # type: ignore[no-untyped-def]
 @compiled
 def list_market(state, out, event):  # type: ignore[no-untyped-def]
     """Take a new window into its slot; refused when the slot or the active list is in use."""
-    engine = state.engine[0]
     slot = event.market % MARKETS
     market = state.markets[slot]
     if market.active != 0:
         if market.number == event.market:
-            engine.duplicates += 1
+            state.duplicates += 1
         else:
-            engine.refused_listings += 1
+            state.refused_listings += 1
         return
     horizon = event.ref % 4
     start = event.ts_source_ns
     rule = rule_row(state.rules, SETTLEMENT, horizon, start)
     finer_than_grid = event.price < GRID_E4 or event.price % GRID_E4 != 0
     untradable = rule < 0 or state.rules[rule].a < 0 or finer_than_grid
-    if untradable or engine.active >= ACTIVE:
-        engine.refused_listings += 1
+    if untradable or state.active_used >= ACTIVE:
+        state.refused_listings += 1
         return
     blank(state, slot)
     market.number = event.market
@@ -82,8 +81,8 @@ def list_market(state, out, event):  # type: ignore[no-untyped-def]
     market.fee_rate_e6 = state.rules[fee].a if fee >= 0 else 0
     market.fee_form = state.rules[fee].b if fee >= 0 else 0
     market.active = 1
-    state.active[engine.active] = slot
-    engine.active += 1
+    state.active[state.active_used] = slot
+    state.active_used += 1
     report(state, out, slot)
 
 
@@ -91,7 +90,7 @@ def list_market(state, out, event):  # type: ignore[no-untyped-def]
 def blank(state, slot):  # type: ignore[no-untyped-def]
     """Forget the slot's former market: its book, its result and everybody's position in it."""
     market = state.markets[slot]
-    books.clear(market, slot, state.books, state.consumed)
+    books.clear(state, slot)
     market.gap = market.parity = market.resting = market.changed = market.anomaly = 0
     market.book_ts_ns = market.book_ts_source_ns = market.book_sequence = 0
     market.trade_price_e4 = market.trade_size_micro = market.trade_side = 0
@@ -102,7 +101,7 @@ def blank(state, slot):  # type: ignore[no-untyped-def]
     market.settling_second = market.settling_count = 0
     market.settling_sum = 0.0
     market.strike = 0.0
-    for strategy in range(state.engine[0].strategies):
+    for strategy in range(state.strategies_used):
         position = state.positions[strategy, slot]
         position.market = market.number
         position.up_micro = position.down_micro = 0
@@ -130,10 +129,10 @@ def on_print(state, out, event):  # type: ignore[no-untyped-def]
     latest = state.references[event.market * 3 + stream]
     observed = event.ts_source_ns
     if observed <= latest.observed_ns:
-        state.engine[0].duplicates += 1
+        state.duplicates += 1
         return False
     place = 0
-    while place < state.engine[0].active:
+    while place < state.active_used:
         slot = state.active[place]
         market = state.markets[slot]
         if market.asset == event.market and market.averaging_s == event.ref:
@@ -200,20 +199,19 @@ def result_e4(market):  # type: ignore[no-untyped-def]
 @compiled
 def on_resolved(state, out, event):  # type: ignore[no-untyped-def]
     """The venue's own result: settles what is pending, corrects what we read otherwise."""
-    engine = state.engine[0]
     slot = find(state, event.market)
     if slot < 0 or not 0 <= event.price <= 10_000:
-        engine.orphans += 1
+        state.orphans += 1
         return
     market = state.markets[slot]
     if market.payout_e4 == UNKNOWN:
         settle(state, out, slot, event.price, BY_VENUE)
     elif market.payout_e4 == event.price:
-        engine.duplicates += 1
+        state.duplicates += 1
     else:
-        engine.anomalies += 1
+        state.anomalies += 1
         market.anomaly = 1
-        for strategy in range(engine.strategies):
+        for strategy in range(state.strategies_used):
             ledger.correct(state, out, strategy, slot, market.payout_e4, event.price)
         market.payout_e4 = event.price
         market.settled_by = BY_VENUE
@@ -228,7 +226,7 @@ def settle(state, out, slot, payout_e4, by):  # type: ignore[no-untyped-def]
     market.payout_e4 = payout_e4
     market.settled_by = by
     market.window_state = FINAL
-    for strategy in range(state.engine[0].strategies):
+    for strategy in range(state.strategies_used):
         position = state.positions[strategy, slot]
         held = position.up_micro + position.down_micro
         profit = ledger.settle(state, out, strategy, slot, UP, payout_e4)
@@ -242,7 +240,7 @@ def settle(state, out, slot, payout_e4, by):  # type: ignore[no-untyped-def]
 @compiled
 def drop_if_empty(state, slot):  # type: ignore[no-untyped-def]
     """Stop following a window without a result when nobody holds anything in it."""
-    for strategy in range(state.engine[0].strategies):
+    for strategy in range(state.strategies_used):
         position = state.positions[strategy, slot]
         if position.up_micro + position.down_micro + position.open_orders > 0:
             return
@@ -252,12 +250,11 @@ def drop_if_empty(state, slot):  # type: ignore[no-untyped-def]
 @compiled
 def drop(state, slot):  # type: ignore[no-untyped-def]
     """Take the slot out of the active list; its row stays readable until it is used again."""
-    engine = state.engine[0]
     state.markets[slot].active = 0
-    for place in range(engine.active):
+    for place in range(state.active_used):
         if state.active[place] == slot:
-            engine.active -= 1
-            state.active[place] = state.active[engine.active]
+            state.active_used -= 1
+            state.active[place] = state.active[state.active_used]
             return
 
 
@@ -267,7 +264,7 @@ def report(state, out, slot):  # type: ignore[no-untyped-def]
     market = state.markets[slot]
     row = out.windows[out.counts[WINDOWS]]
     out.counts[WINDOWS] += 1
-    row.ts_ns = state.engine[0].now_ns
+    row.ts_ns = state.now_ns
     row.start_ns = market.start_ns
     row.strike_e8 = market.strike_e8
     row.strike_remainder_e18 = market.strike_remainder
@@ -281,7 +278,7 @@ def report(state, out, slot):  # type: ignore[no-untyped-def]
     row.anomaly = market.anomaly
     row.averaging_s = market.averaging_s
     fold_output(
-        state.chain,
+        state,
         market.number * 16 + market.window_state,
         market.strike_e8 + market.payout_e4,
         market.final_e8,
