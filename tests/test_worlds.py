@@ -83,9 +83,10 @@ def trade(events: Events, batch: int | None = None) -> Session:
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in out.rows()}
     at = 0
     while at < len(events):
-        end = len(events) if batch is None else at + batch
-        at += run(state, events[at:end], out, payloads.__getitem__)
-        if batch is None or out.counts.max() > 10_000:
+        given = events[at : None if batch is None else at + batch]
+        took = run(state, given, out, payloads.__getitem__)
+        at += took
+        if took < len(given):  # out is full
             drain(out, parts)
     drain(out, parts)
     return Session(state.digest(), {name: np.concatenate(rows) for name, rows in parts.items()})
