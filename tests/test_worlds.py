@@ -141,7 +141,7 @@ def planted_edge() -> tuple[tuple[tuple[Window, ...], Session], ...]:
     """The truth of every session and what it gave, without its scans."""
     found = []
     for seed in range(SESSIONS):
-        world = generate(Knobs(seed=seed, planted_edge=0.06, **STEADY))
+        world = generate(Knobs(seed=seed, windows=24, planted_edge=0.06, **STEADY))
         session = trade(world.events)
         session.tables.pop("scans")
         found.append((world.truth, session))
