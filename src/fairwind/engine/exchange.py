@@ -165,6 +165,7 @@ def fill(state, out, number, level, best_level, size_micro):  # type: ignore[no-
     fee = 0 if maker else fee_micro(size_micro, price, market.fee_rate_e6, market.fee_form)
     row = out.fills[out.counts[FILLS]]
     out.counts[FILLS] += 1
+    out.rows += 1
     row.ts_ns = now
     row.order = order.order
     row.size_micro = size_micro

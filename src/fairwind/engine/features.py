@@ -22,7 +22,8 @@ SLOW = 1.0 - 0.5 ** (1.0 / 600.0)
 BIPOWER = math.pi / 2.0
 WARM_SAMPLES = 60
 BASIS_WEIGHT = 1.0 / 30.0
-WIDTH_OF_DEPTH_SHARES = 100.0
+QUOTE_MICRO, QUOTE_TICKS = int64(100_000_000), int64(2)
+"""Prices are quoted for 100 shares within 2 ticks of the best."""
 UP, DOWN = int64(0), int64(1)
 
 
@@ -105,15 +106,39 @@ def known_average(market, asset):  # type: ignore[no-untyped-def]
     market.settling_count += 1
 
 
-@compiled
-def moment(market, asset, reference, ts_ns):  # type: ignore[no-untyped-def]
-    """Bring the market's row to `ts_ns`: time left, prices, volatility and fair value."""
-    market.now_ns = ts_ns
-    market.left_s = (market.end_ns - ts_ns) * 1e-9
+@compiled(forceinline=True)
+def moment(state, market):  # type: ignore[no-untyped-def]
+    """Bring time, spot and reference in the market's row to the present event."""
+    asset = state.assets[market.asset]
+    reference = state.references[market.asset * 3 + market.averaging_s // 30]
+    market.now_ns = state.now_ns
+    market.left_s = (market.end_ns - state.now_ns) * 1e-9
     market.spot = asset.spot
     market.spot_ts_ns = asset.spot_ts_ns
     market.reference = reference.value
     market.reference_ts_ns = reference.ts_ns
+
+
+@compiled
+def valuation(state, slot):  # type: ignore[no-untyped-def]
+    """Bring fair value and prices in the market's row to the present event; once per event."""
+    market = state.markets[slot]
+    if market.valued_event == state.events + 1:
+        return
+    market.valued_event = state.events + 1
+    value(market, state.assets[market.asset])
+    books.refresh_top(state, market, slot)
+    market.eff_up, market.depth_up_micro = books.walk(state, slot, UP, QUOTE_MICRO, QUOTE_TICKS)
+    market.eff_down, market.depth_down_micro = books.walk(
+        state, slot, DOWN, QUOTE_MICRO, QUOTE_TICKS
+    )
+    market.fee_up = fee_per_share(market.eff_up, market.fee_rate_e6, market.fee_form)
+    market.fee_down = fee_per_share(market.eff_down, market.fee_rate_e6, market.fee_form)
+
+
+@compiled
+def value(market, asset):  # type: ignore[no-untyped-def]
+    """Volatility and P(Up) with its error; nan without a strike or before volatility is known."""
     market.fair_up = math.nan
     market.fair_stderr = 1.0
     if market.strike <= 0.0 or asset.spot <= 0.0 or asset.samples < WARM_SAMPLES:
@@ -124,7 +149,7 @@ def moment(market, asset, reference, ts_ns):  # type: ignore[no-untyped-def]
     market.volatility_ratio = 0.0
     if asset.variance_slow > 0.0:
         market.volatility_ratio = math.sqrt(asset.variance_fast / asset.variance_slow)
-    market.divergence = abs(asset.spot + asset.basis - reference.value) / level
+    market.divergence = abs(level - market.reference) / level
     known = level
     if market.settling_count > 0:
         known = market.settling_sum / market.settling_count
@@ -138,17 +163,6 @@ def moment(market, asset, reference, ts_ns):  # type: ignore[no-untyped-def]
     market.fair_up, market.fair_stderr, market.fair_delta = fair.probability(
         market.mean, market.variance, market.strike, level_variance
     )
-
-
-@compiled
-def prices(state, slot, wanted_micro, ticks):  # type: ignore[no-untyped-def]
-    """What buying `wanted_micro` of either outcome costs now: average price, fee, depth."""
-    market = state.markets[slot]
-    books.refresh_top(state, market, slot)
-    market.eff_up, market.depth_up_micro = books.walk(state, slot, UP, wanted_micro, ticks)
-    market.eff_down, market.depth_down_micro = books.walk(state, slot, DOWN, wanted_micro, ticks)
-    market.fee_up = fee_per_share(market.eff_up, market.fee_rate_e6, market.fee_form)
-    market.fee_down = fee_per_share(market.eff_down, market.fee_rate_e6, market.fee_form)
 
 
 @compiled

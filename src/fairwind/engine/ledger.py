@@ -83,6 +83,7 @@ def book(state, out):  # type: ignore[no-untyped-def]
     if total != 0:
         state.broken = UNBALANCED
     out.counts[POSTINGS] += 1
+    out.rows += 1
     state.dirty = 1
     fold_output(state, row.order * 16 + row.fact, row.cash_micro, row.position_micro)
 

@@ -147,6 +147,7 @@ def advance(state, out, number, order_state, code):  # type: ignore[no-untyped-d
     order.state = order_state
     row = out.orders[out.counts[ORDER_ROWS]]
     out.counts[ORDER_ROWS] += 1
+    out.rows += 1
     row.ts_ns = state.now_ns
     row.order = order.order
     row.size_micro = order.size_micro

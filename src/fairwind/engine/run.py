@@ -40,14 +40,18 @@ EVERYWHERE = int64(ALL_MARKETS)
 SECOND_NS = 1_000_000_000
 BUILDING, VALID = 2, 1
 SPARE = 4096
-"""Output rows of each table that must be free before an event: more than one can ever make."""
+"""Output rows that must be free before an event: more than one event can ever make."""
 CAPACITY = 16_384
 
 
 OUT = np.dtype(
-    [*((name, table, (CAPACITY,)) for name, table in TABLES.items()), ("counts", "<i8", (8,))]
+    [
+        *((name, table, (CAPACITY,)) for name, table in TABLES.items()),
+        ("counts", "<i8", (len(TABLES),)),
+        ("rows", "<i8"),
+    ]
 )
-"""Room for outputs as one record; `counts[i]` rows of the i-th table are filled."""
+"""Room for outputs as one record; `counts[i]` rows of the i-th table are filled, `rows` in all."""
 
 
 class Out:
@@ -66,11 +70,12 @@ class Out:
         """The filled rows of every table, as views."""
         plain = self.array.view(np.ndarray)
         counts = self.record.counts
-        return {name: plain[name][0][: counts[at]] for at, name in enumerate(TABLES)}
+        return {name: plain[name][0, : counts[at]] for at, name in enumerate(TABLES)}
 
     def clear(self) -> None:
         """Forget all rows."""
         self.record.counts[:] = 0
+        self.record.rows = 0
 
 
 def run(
@@ -134,9 +139,7 @@ def failure(state: State) -> str:
 @compiled
 def is_full(out):  # type: ignore[no-untyped-def]
     """Whether one more event could overflow an output table."""
-    counts = out.counts
-    most = max(counts[0], counts[1], counts[2], counts[3], counts[4])
-    return most > CAPACITY - SPARE
+    return out.rows > CAPACITY - SPARE
 
 
 @compiled
@@ -340,17 +343,12 @@ def evaluate(state, out, slot, changed):  # type: ignore[no-untyped-def]
     market = state.markets[slot]
     if market.active == 0 or not market.start_ns <= state.now_ns < market.end_ns:
         return
-    fresh = 0
+    features.moment(state, market)
     for number in range(state.strategies_used):
         strategy = state.strategies[number]
         wants = strategy.subscriptions
         if wants & changed == 0 or (strategy.series != market.series and strategy.series >= 0):
             continue
-        if fresh == 0:
-            asset = state.assets[market.asset]
-            print_row = market.asset * 3 + market.averaging_s // 30
-            features.moment(market, asset, state.references[print_row], state.now_ns)
-            wanted = np.int64(50_000_000 * 2)
-            features.prices(state, slot, wanted, 2)
-            fresh = 1
+        if wants & FAIR != 0:
+            features.valuation(state, slot)
         scan.consider(state, out, number, slot)

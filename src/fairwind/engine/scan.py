@@ -11,7 +11,7 @@ from fairwind.core.compiled import compiled
 from fairwind.core.digest import fold_output
 from fairwind.core.holds import Hold
 from fairwind.core.outputs import SCAN_VERSION, OrderState
-from fairwind.engine import gates, orders, sizing
+from fairwind.engine import features, gates, orders, sizing
 from fairwind.engine.contract import Wish, call
 
 SCANS = 0  # position in Out.counts
@@ -61,6 +61,7 @@ def decide(state, out, strategy, slot, own):  # type: ignore[no-untyped-def]
     position = state.positions[strategy, slot]
     signal = state.signal
     parameter = state.parameters[strategy]
+    features.valuation(state, slot)
     mask = own | gates.integrity(market, parameter) | gates.price(market, parameter, signal)
     mask |= gates.permission(state, state.strategies[strategy], position, parameter)
     shares = 0
@@ -152,6 +153,7 @@ def emit(state, out, strategy, slot, mask):  # type: ignore[no-untyped-def]
     signal = state.signal
     row = out.scans[out.counts[SCANS]]
     out.counts[SCANS] += 1
+    out.rows += 1
     row.ts_ns = market.now_ns
     row.feature_row = state.events
     row.mask = mask

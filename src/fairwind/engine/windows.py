@@ -98,7 +98,7 @@ def blank(state, slot):  # type: ignore[no-untyped-def]
     market.strike_e8 = market.final_e8 = market.payout_e4 = UNKNOWN
     market.strike_remainder = market.final_remainder = 0
     market.settled_by = BY_NOBODY
-    market.settling_second = market.settling_count = 0
+    market.settling_second = market.settling_count = market.valued_event = 0
     market.settling_sum = 0.0
     market.strike = 0.0
     for strategy in range(state.strategies_used):
@@ -264,6 +264,7 @@ def report(state, out, slot):  # type: ignore[no-untyped-def]
     market = state.markets[slot]
     row = out.windows[out.counts[WINDOWS]]
     out.counts[WINDOWS] += 1
+    out.rows += 1
     row.ts_ns = state.now_ns
     row.start_ns = market.start_ns
     row.strike_e8 = market.strike_e8
