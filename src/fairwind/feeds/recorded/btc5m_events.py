@@ -15,6 +15,7 @@ from typing import Any
 from fairwind.core.errors import BadInput
 from fairwind.core.events import ASSETS, HORIZONS_S, Flag, Kind, Side, Source
 from fairwind.core.ids import parse_slug
+from fairwind.core.rules import RuleKind, in_force
 from fairwind.core.units import (
     PRICE_ONE_E4,
     SECOND_NS,
@@ -26,9 +27,8 @@ from fairwind.core.units import (
 from fairwind.feeds.recorded.ladder import GRID_E4, Ladder, Levels, contradict, mirrored
 from fairwind.feeds.recorded.read import document
 from fairwind.feeds.recorded.recording import (
+    BOUNDARY_WITHIN_NS,
     LISTING_ASSUMED,
-    RESOLVED_AFTER_NS,
-    RESOLVED_ASSUMED,
     Problems,
     Recording,
     Rows,
@@ -42,8 +42,8 @@ PUBLISHED_AFTER_NS = 60 * SECOND_NS
 QUOTE_USABLE_NS = SECOND_NS
 """A quote older than this says nothing about who was the taker of a trade."""
 PUBLISHED_ASSUMED = (
-    "where the recorder lost a boundary print of the settlement stream, the value that the venue"
-    " published is read 60 s after the window's end"
+    "where the recorder lost a boundary print of the settlement stream, the value and the result"
+    " that the venue published are read 60 s after the window's end"
 )
 SIDE_ASSUMED = (
     "trade prints have no side: the taker's is inferred from the quote of the last second, and is"
@@ -248,30 +248,27 @@ def _settlement(
 ) -> Iterator[str]:
     """What the settlement needs and the record lost; yields the assumptions made for it."""
     number, start_ns = parse_slug(window.slug)
+    asset, horizon = divmod(number, len(HORIZONS_S))
     end_ns = window_end_ns(window.slug)
-    observed = {round(row[2] * 1e6) * 1000 for _, row in events if row[1] == "t"}
-    wanted = [
+    rule = in_force(RuleKind.SETTLEMENT, horizon, start_ns)
+    observed = [
+        round(row[2] * 1e6) * 1000 for _, row in events if _AVERAGING_S.get(row[1]) == rule.a
+    ]
+    within_ns = 0 if rule.b else BOUNDARY_WITHIN_NS
+    lost = [
         (at_ns, value)
         for at_ns, value in ((start_ns, window.strike), (end_ns, window.final))
-        if at_ns not in observed
+        if not any(0 <= at_ns - seen_ns <= within_ns for seen_ns in observed)
     ]
-    if observed and wanted and all(value is not None for _, value in wanted):
-        yield PUBLISHED_ASSUMED
-        for at_ns, value in wanted:
-            problems.note(
-                "SETTLEMENT_PRINT_MISSING",
-                f"{window.slug}: the record has no average observed at {at_ns // SECOND_NS}",
-            )
-            parts = reference_parts(value or 0)
-            rows.add(
-                Kind.REFERENCE,
-                end_ns + PUBLISHED_AFTER_NS,
-                number // len(HORIZONS_S),
-                *parts,
-                ts_source_ns=at_ns,
-                ref=_AVERAGING_S["t"],
-                source=Source.RECORDED,
-            )
-    elif wanted and window.payout_e4 is not None:
-        yield RESOLVED_ASSUMED
-        rows.add(Kind.RESOLVED, end_ns + RESOLVED_AFTER_NS, 0, window.payout_e4)
+    if not lost:
+        return
+    yield PUBLISHED_ASSUMED
+    for at_ns, value in lost:
+        problems.note(
+            "SETTLEMENT_PRINT_MISSING",
+            f"{window.slug}: no {rule.a} s average of the oracle at {at_ns // SECOND_NS}",
+        )
+        if value is not None and rule.a >= 0:
+            rows.add_published(end_ns + PUBLISHED_AFTER_NS, asset, value, at_ns, rule.a)
+    if window.payout_e4 is not None:
+        rows.add(Kind.RESOLVED, end_ns + PUBLISHED_AFTER_NS + SECOND_NS, 0, window.payout_e4)

@@ -26,6 +26,7 @@ from fairwind.core.units import (
 from fairwind.feeds.recorded.ladder import Ladder, Levels
 from fairwind.feeds.recorded.read import lines
 from fairwind.feeds.recorded.recording import (
+    BOUNDARY_WITHIN_NS,
     LISTING_ASSUMED,
     RESOLVED_ASSUMED,
     Problems,
@@ -38,7 +39,6 @@ from fairwind.feeds.recorded.recording import (
 
 ORACLE_DELAY_NS = 1_640_000_000
 """Median from observation to receipt of an oracle point (venue facts 4.1, measured 2026-07-24)."""
-BOUNDARY_WITHIN_NS = 2 * SECOND_NS
 OBSERVED_ASSUMED = (
     "oracle prices have a receipt time only: each is taken as observed 1.64 s earlier (the venue's"
     " median delay), on the whole second"

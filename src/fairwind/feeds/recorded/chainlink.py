@@ -16,6 +16,7 @@ from fairwind.core.ids import parse_slug
 from fairwind.core.units import (
     MILLISECOND_NS,
     REMAINDER_ONE_E18,
+    SECOND_NS,
     price_e4,
     reference_value,
     scaled,
@@ -37,6 +38,12 @@ VALUES_APART = 1e-9
 """The lossy float may differ from the exact value by this share."""
 TICK_ASSUMED = "each window opens with a tick of 0.01: the objects hold the tick at the end"
 NO_QUOTES_ASSUMED = "the record has no quotes: its windows are settled, and nothing can be traded"
+PUBLISHED_AFTER_NS = 30 * SECOND_NS
+"""The venue published a strike 5 to 30 s after the start (venue facts 6.4)."""
+PUBLISHED_ASSUMED = (
+    "where the record has no point at a window's start, the strike that the venue published is read"
+    " 30 s later; it is the window before's final"
+)
 _NAME = re.compile(r"([A-Z]+)USD-")
 
 
@@ -82,7 +89,9 @@ def load(path: Path, *, strict: bool = True) -> Recording:
     asset = ASSETS.index(match[1])
     problems = Problems(strict=strict)
     rows = Rows()
+    observed: set[int] = set()
     for recv_ns, observed_ns, value_e18 in _points(path, problems):
+        observed.add(observed_ns)
         rows.add(
             Kind.REFERENCE,
             recv_ns,
@@ -95,12 +104,17 @@ def load(path: Path, *, strict: bool = True) -> Recording:
         raise BadInput(f"{path}: expected oracle points, found an empty table")
     windows: list[Window] = []
     for line in _markets(path.parent, asset, problems):
-        windows.append(_list(rows, len(windows), line))
+        window = _list(rows, len(windows), line)
+        windows.append(window)
+        start_ns = parse_slug(window.slug)[1]
+        if window.strike is not None and start_ns not in observed:
+            problems.note("POINT_MISSING", f"{window.slug}: no point at its start")
+            rows.add_published(start_ns + PUBLISHED_AFTER_NS, asset, window.strike, start_ns, 0)
     return Recording(
         events=closing(rows.events()),
         windows=tuple(windows),
         problems=problems.listed(),
-        assumptions=(TICK_ASSUMED, NO_QUOTES_ASSUMED),
+        assumptions=(TICK_ASSUMED, NO_QUOTES_ASSUMED, PUBLISHED_ASSUMED),
     )
 
 
@@ -120,21 +134,25 @@ def _points(path: Path, problems: Problems) -> Iterator[tuple[int, int, int]]:
 
 def _markets(folder: Path, asset: int, problems: Problems) -> list[_Line]:
     """The windows of the asset in all market files of the folder, by start, each once."""
-    decoder = msgspec.json.Decoder(_Line)
     found: dict[str, _Line] = {}
     for path in sorted(folder.glob(MARKETS)):
-        for number, text in lines(path):
-            where = f"{path} line {number}"
-            try:
-                line = decoder.decode(text)
-            except msgspec.MsgspecError as error:
-                problems.reject(where, text, f"a stored window ({error})")
-                continue
-            if parse_slug(line.slug)[0] // len(HORIZONS_S) == asset:
-                if line.slug in found:
-                    problems.note("REPEATED_WINDOW", f"{where}: {line.slug}")
-                found.setdefault(line.slug, line)
+        for where, line in _lines(path, problems):
+            if line.slug in found:
+                problems.note("REPEATED_WINDOW", f"{where}: {line.slug}")
+            elif parse_slug(line.slug)[0] // len(HORIZONS_S) == asset:
+                found[line.slug] = line
     return sorted(found.values(), key=lambda line: parse_slug(line.slug)[::-1])
+
+
+def _lines(path: Path, problems: Problems) -> Iterator[tuple[str, _Line]]:
+    """(place, window) of each line of a market file."""
+    decoder = msgspec.json.Decoder(_Line)
+    for number, text in lines(path):
+        where = f"{path} line {number}"
+        try:
+            yield where, decoder.decode(text)
+        except msgspec.MsgspecError as error:
+            problems.reject(where, text, f"a stored window ({error})")
 
 
 def _list(rows: Rows, market: int, line: _Line) -> Window:

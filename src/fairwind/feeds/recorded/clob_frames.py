@@ -89,7 +89,9 @@ def load(path: Path, *, strict: bool = True) -> Recording:
         if frame.market not in rebuilt:
             slug, up = named[frame.market]
             rows.list_market(len(rebuilt), slug, stamp_ms(frame) * MILLISECOND_NS)
-            rebuilt[frame.market] = _Market(len(rebuilt), slug, up, rows, problems, counts)
+            rebuilt[frame.market] = _Market(
+                len(rebuilt), slug, up, rows=rows, problems=problems, counts=counts
+            )
         try:
             rebuilt[frame.market].take(frame)
         except (ValueError, ArithmeticError):
@@ -119,6 +121,7 @@ class _Market:
         number: int,
         slug: str,
         up: str,
+        *,
         rows: Rows,
         problems: Problems,
         counts: Counter[str],

@@ -24,13 +24,15 @@ from fairwind.core.events import (
     in_order,
 )
 from fairwind.core.ids import parse_slug, slug
-from fairwind.core.units import SECOND_NS
+from fairwind.core.units import SECOND_NS, reference_parts
 
 TICK_E4 = 100
 MIN_SIZE_MICRO = 5_000_000
 LISTED_EARLY_NS = 60 * SECOND_NS
 CLOSING_NS = 60 * SECOND_NS
 RESOLVED_AFTER_NS = 20 * SECOND_NS
+BOUNDARY_WITHIN_NS = 60 * SECOND_NS
+"""Where the last print before a boundary decides, an older one than this decides nothing."""
 LISTING_ASSUMED = "each window opens with a tick of 0.01 and a minimum size of 5 shares"
 RESOLVED_ASSUMED = "the record has no settlement stream: its result is reported 20 s after the end"
 _PER_MARKET = (Kind.LISTED, Kind.FEES, Kind.LEVEL, Kind.CLEAR, Kind.TRADE, Kind.TICK, Kind.RESOLVED)
@@ -154,6 +156,23 @@ class Rows:
             min_size_micro,
             ts_source_ns=start_ns,
             ref=number,
+        )
+
+    def add_published(
+        self, ts_ns: int, asset: int, value: Decimal, at_ns: int, averaging_s: int
+    ) -> None:
+        """A settlement value for the instant `at_ns`, as the venue published it by `ts_ns`.
+
+        Its source is RECORDED, so that it is never taken for a print of the oracle's stream.
+        """
+        self.add(
+            Kind.REFERENCE,
+            ts_ns,
+            asset,
+            *reference_parts(value),
+            ts_source_ns=at_ns,
+            ref=averaging_s,
+            source=Source.RECORDED,
         )
 
     def events(self) -> Events:
