@@ -41,8 +41,8 @@ class Ladder:
         self._name = name
         self._levels: Levels = {}
         self._flags = 0
-        self._shown_ns = -HOLE_NS
-        self._seen_ns = -HOLE_NS
+        self._shown_ns = -2 * HOLE_NS
+        self._seen_ns = -2 * HOLE_NS
         self._tick_e4 = TICK_E4
 
     def show(self, ts_ns: int, ts_source_ns: int, levels: Levels, flags: int = 0) -> None:
