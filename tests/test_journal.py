@@ -1,7 +1,7 @@
 """The journal: what is written comes back; what is torn is cut; what is changed is found."""
 
 import os
-import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 import pytest
-from conftest import LONG
+from conftest import LONG, ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -234,9 +234,9 @@ def test_damage_in_a_sealed_segment_is_never_taken_for_a_torn_tail(tmp_path: Pat
             Journal(tmp_path, META)
 
 
-def _fill(run: str) -> None:
+def _fill(run: Path) -> None:
     """Write batches until the disk does not take more, as a process of its own."""
-    journal = Journal(Path(run), META)
+    journal = Journal(run, META)
     try:
         write_batches(journal, 10_000, size=1000)
     except DiskFault as fault:
@@ -253,42 +253,33 @@ def _readable_after_a_fault(run: Path) -> None:
     assert journal.damage is None
 
 
+def _python(script: str, run: Path) -> str:
+    """A shell command: a Python of its own that knows this module as `t` and the run as `run`."""
+    names = "import pathlib, resource, sys, test_journal as t; run = pathlib.Path(sys.argv[1])"
+    return shlex.join([sys.executable, "-c", f"{names}; {script}", str(run)])
+
+
+def _shell(command: list[str]) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT / "src")])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
 def test_a_file_size_limit_is_a_disk_fault_and_the_journal_stays_readable(tmp_path: Path) -> None:
-    child = os.fork()
-    if child == 0:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-        os.dup2(os.open(tmp_path / "said", os.O_WRONLY | os.O_CREAT), 1)
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-        _fill(str(tmp_path / "run"))
-        sys.stdout.flush()
-        os._exit(0)
-    os.waitpid(child, 0)
-    said = (tmp_path / "said").read_text()
-    assert "File too large" in said
-    assert "raise the file size limit" in said
-    _readable_after_a_fault(tmp_path / "run")
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))"
+    done = _shell(["sh", "-c", _python(f"{limit}; t._fill(run)", tmp_path)])
+    assert "File too large" in done.stdout, done.stderr
+    assert "raise the file size limit" in done.stdout
+    _readable_after_a_fault(tmp_path)
 
 
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare for a disk of its own")
 def test_a_full_disk_is_a_disk_fault_and_the_journal_stays_readable(tmp_path: Path) -> None:
-    script = (
-        f"mount -t tmpfs -o size=2m tmpfs {tmp_path} || exit 9; "
-        f"{sys.executable} -c 'import test_journal; test_journal._fill(\"{tmp_path}/run\")'; "
-        f"umount -l {tmp_path}"
-    )
-    checks = "import test_journal as t; from pathlib import Path; t._readable_after_a_fault(Path"
-    script = script.replace("; umount", f"; {sys.executable} -c '{checks}(\"{tmp_path}/run\"))'")
-    if shutil.which("unshare") is None:
-        pytest.skip("needs unshare for a small disk of its own")
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(file.__file__).parents[2])])
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-ec", script],
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 9 or "unshare" in done.stderr:
+    small = f"mount -t tmpfs -o size=2m tmpfs {shlex.quote(str(tmp_path))}"
+    if _shell(["unshare", "--mount", "sh", "-c", small]).returncode:
         pytest.skip("needs the right to mount a small disk")
+    fill, read = (_python(s, tmp_path) for s in ("t._fill(run)", "t._readable_after_a_fault(run)"))
+    done = _shell(["unshare", "--mount", "sh", "-c", f"{small} && {fill} && {read}"])
     assert done.returncode == 0, done.stderr
     assert "No space left on device" in done.stdout
     assert "free some space" in done.stdout
