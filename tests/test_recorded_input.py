@@ -360,3 +360,38 @@ def test_a_new_market_frame_names_the_window_of_its_frames(tmp_path) -> None:
     assert recording.slugs == {0: SLUG}
     assert recording.windows[0].outcome == "Up"
     assert kinds(recording, Kind.RESOLVED)["price"].tolist() == [10_000]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [START + 1, "t", "soon", 1.5],
+        [START + 1, "l", START, None],
+        [START + 1, ["b"], "1", "0.4", "0.5"],
+        [1e300, "s", START, 1.5],
+        [START + 1, "b", "1", ["0.4"], "0.5"],
+        [START + 1, "b", "1", "1.5", "0.5"],
+        "row",
+        [],
+    ],
+)
+def test_any_odd_row_is_counted_once_and_never_ends_the_reading(tmp_path, row) -> None:
+    recording = open_source(window(tmp_path, row))
+    assert ("BAD_ROW", 1) in [(one.code, one.rows) for one in recording.problems]
+    assert len(kinds(recording, Kind.REFERENCE)) == 2
+
+
+def test_a_label_that_is_no_result_is_refused(tmp_path) -> None:
+    with pytest.raises(BadInput, match=r"expected a label with resolved_up 0 or 1"):
+        open_source(window(tmp_path, label={"resolved_up": 7}))
+
+
+def test_a_number_that_fits_no_event_is_refused(tmp_path) -> None:
+    with pytest.raises(BadInput, match=r"expected numbers that fit 64 bits"):
+        open_source(window(tmp_path, [START, "p", "1", "0.5", "1e30"]))
+
+
+def test_a_quote_is_kept_when_a_bad_row_of_its_instant_follows(tmp_path) -> None:
+    good, bad = [START + 1, "b", "1", "0.4", "0.5"], [START + 1, "b", "2", "x", "y"]
+    levels = kinds(open_source(window(tmp_path, good, bad)), Kind.LEVEL)
+    assert levels["price"].tolist() == [4000, 5000]

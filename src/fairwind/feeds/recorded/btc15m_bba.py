@@ -131,7 +131,10 @@ def _pinned(last: _Row) -> int | None:
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
     found = table(path, COLUMNS)
-    texts = [found[name].cast(pa.string()).fill_null("").to_pylist() for name in COLUMNS]
+    try:
+        texts = [found[name].cast(pa.string()).fill_null("").to_pylist() for name in COLUMNS]
+    except pa.ArrowException as error:
+        raise BadInput(f"{path}: expected columns of numbers and texts ({error})") from error
     for row, fields in enumerate(zip(*texts, strict=True), 1):
         yield f"{path} row {row}", list(fields)
 

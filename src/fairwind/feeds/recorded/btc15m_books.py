@@ -49,7 +49,11 @@ def load(path: Path) -> Recording:
 def recording(books: pa.Table, markets: pa.Table, path: Path) -> Recording:
     """The Recording of two tables; `path` is for messages."""
     ids = _texts(books, "market_id")
-    side_up = _texts(books, "side") == "UP"
+    sides = _texts(books, "side")
+    other = [one for one in sides if one not in ("UP", "DOWN")]
+    if other:
+        raise BadInput(f"{path}: expected side UP or DOWN in each row, found {other[0]!r}")
+    side_up = sides == "UP"
     ts_ms = _integers(books, "ts", path)
     bids = _levels(books, "bid_px", "bid_sz", path)
     asks = _levels(books, "ask_px", "ask_sz", path)
@@ -87,7 +91,7 @@ def recording(books: pa.Table, markets: pa.Table, path: Path) -> Recording:
 
 def _result(rows: Rows, market: int, name: str, payout_up: float | None) -> Window:
     """The window's label; its RESOLVED event when the payout is known."""
-    payout_e4 = None if payout_up is None else price_e4(payout_up)
+    payout_e4 = None if payout_up is None or payout_up != payout_up else price_e4(payout_up)
     if payout_e4 not in (None, 0, PRICE_ONE_E4 // 2, PRICE_ONE_E4):
         raise BadInput(f"{name}: expected a payout_up of 0, 0.5 or 1, found {payout_up}")
     if payout_e4 is not None:
@@ -144,5 +148,5 @@ def _lists(found: pa.Table, name: str, path: Path) -> tuple[NDArray[np.float64],
     if not pa.types.is_list(column.type) or not pa.types.is_floating(column.type.value_type):
         raise BadInput(f"{path}: expected column {name} of lists of numbers, found {column.type}")
     counts = np.array([0 if n is None else n for n in column.value_lengths().to_pylist()])
-    values = np.nan_to_num(column.flatten().to_numpy(zero_copy_only=False))
+    values = np.nan_to_num(column.flatten().to_numpy(zero_copy_only=False), posinf=0.0, neginf=0.0)
     return values, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

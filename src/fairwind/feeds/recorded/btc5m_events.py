@@ -39,6 +39,8 @@ from fairwind.feeds.recorded.recording import (
 
 PUBLISHED_AFTER_NS = 60 * SECOND_NS
 """The venue publishes strike and final about a minute after the end (venue facts 6.4)."""
+LATEST_S = 9e9
+"""A time in seconds beyond this is none (it may be in milliseconds)."""
 QUOTE_USABLE_NS = SECOND_NS
 """A quote older than this says nothing about who was the taker of a trade."""
 PUBLISHED_ASSUMED = (
@@ -79,13 +81,13 @@ def load(path: Path, quote_depth_shares: float) -> Recording:
     rows.list_market(0, name, events[0][0])
     book = _Book(rows, problems, name, size_micro(quote_depth_shares))
     book.follow(events, str(data["token_up"]), str(data["token_down"]))
-    _prices(rows, events, parse_slug(name)[0] // len(HORIZONS_S), problems)
-    window = _label(name, data.get("label") or {})
+    observed = _prices(rows, events, parse_slug(name)[0] // len(HORIZONS_S), problems)
+    window = _label(name, data.get("label") or {}, path)
     assumed = [
         LISTING_ASSUMED,
         f"quotes have no size: {quote_depth_shares:g} shares stand on each side",
         SIDE_ASSUMED,
-        *_settlement(rows, events, window, problems),
+        *_settlement(rows, observed, window, problems),
     ]
     return Recording(
         events=closing(rows.events()),
@@ -101,9 +103,9 @@ def _sorted_rows(found: Any, path: Path, problems: Problems) -> list[tuple[int, 
         raise BadInput(f"{path}: expected `events` to be a list, found {type(found).__name__}")
     kept: list[tuple[int, list[Any]]] = []
     for index, row in enumerate(found):
-        known = isinstance(row, list) and len(row) > 1 and row[1] in _FIELDS
-        if known and len(row) == _FIELDS[row[1]] and isinstance(row[0], int | float):
-            kept.append((round(row[0] * 1e6) * 1000, row))
+        shaped = isinstance(row, list) and len(row) > 1 and isinstance(row[1], str)
+        if shaped and len(row) == _FIELDS.get(row[1]) and _is_time(row[0]):
+            kept.append((_at_ns(row[0]), row))
         else:
             problems.note("BAD_ROW", f"{path.name} events[{index}]: {row!r}")
     if any(after[0] < before[0] for before, after in pairwise(kept)):
@@ -124,6 +126,7 @@ class _Book:
         self._down: Quote = (0, 0)
         self._shown: Quote = (0, 0)
         self._quoted_ns = 0
+        self._unshown = False
 
     def follow(self, events: list[tuple[int, list[Any]]], up: str, down: str) -> None:
         """All quotes and trades in order. Quotes of one instant count once, together."""
@@ -133,22 +136,24 @@ class _Book:
             if row[1] not in "bp":
                 continue
             try:
-                is_up = sides[row[2]]
                 if row[1] == "p":
-                    self._trade(ts_ns, is_up, row[3], row[4])
-                    continue
-                quote = _price(row[3]), _price(row[4])
+                    self._trade(ts_ns, sides[row[2]], row[3], row[4])
+                else:
+                    self._heard(sides[row[2]], (_price(row[3]), _price(row[4])))
             except (KeyError, ValueError, ArithmeticError, TypeError):
                 self._problems.note("BAD_ROW", f"{self._name}: {row!r}")
-                continue
-            if is_up:
-                self._up = quote
-            else:
-                self._down = quote
-            if instants[index + 1 : index + 2] != [ts_ns]:
+            if self._unshown and instants[index + 1 : index + 2] != [ts_ns]:
                 self._quote(ts_ns)
 
+    def _heard(self, is_up: bool, quote: Quote) -> None:
+        self._unshown = True
+        if is_up:
+            self._up = quote
+        else:
+            self._down = quote
+
     def _quote(self, ts_ns: int) -> None:
+        self._unshown = False
         other = mirrored(*self._down)
         self._shown = self._up if self._up != (0, 0) else other
         flags = int(Flag.ASSUMED_SIZE)
@@ -201,14 +206,15 @@ def _taker(price: int, quote: Quote) -> Side:
 
 def _prices(
     rows: Rows, events: list[tuple[int, list[Any]]], asset: int, problems: Problems
-) -> None:
-    """Spot and oracle prints."""
+) -> set[tuple[int, int]]:
+    """Spot and oracle prints; the oracle's (averaging seconds, observation ns) that were read."""
+    observed: set[tuple[int, int]] = set()
     for ts_ns, row in events:
         kind = row[1]
         if kind in "bp":
             continue
         try:
-            source_ns = round(row[2] * 1e6) * 1000
+            source_ns = _at_ns(row[2])
             value, rest = (spot_e8(row[3]), 0) if kind == "s" else reference_parts(row[3])
         except (ValueError, ArithmeticError, TypeError):
             problems.note("BAD_ROW", f"{ASSETS[asset]} prices: {row!r}")
@@ -218,6 +224,7 @@ def _prices(
         elif kind == "s":
             rows.add(Kind.SPOT, ts_ns, asset, value, ts_source_ns=source_ns, source=Source.COINBASE)
         else:
+            observed.add((_AVERAGING_S[kind], source_ns))
             rows.add(
                 Kind.REFERENCE,
                 ts_ns,
@@ -228,37 +235,54 @@ def _prices(
                 ref=_AVERAGING_S[kind],
                 source=Source.REFERENCE,
             )
+    return observed
 
 
-def _label(name: str, label: dict[str, Any]) -> Window:
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 < value < LATEST_S
+
+
+def _at_ns(seconds: float) -> int:
+    """Seconds since the epoch, to the microsecond that a float still tells apart, as ns."""
+    return round(seconds * 1e6) * 1000
+
+
+def _label(name: str, label: Any, path: Path) -> Window:
     def number(key: str) -> Decimal | None:
         return None if label.get(key) is None else Decimal(str(label[key]))
 
-    won = label.get("resolved_up")
-    return Window(
-        slug=name,
-        strike=number("price_to_beat"),
-        final=number("final_price"),
-        payout_e4=None if won is None else PRICE_ONE_E4 * int(won),
-    )
+    try:
+        won = label.get("resolved_up")
+        return Window(
+            slug=name,
+            strike=number("price_to_beat"),
+            final=number("final_price"),
+            payout_e4=None if won is None else PRICE_ONE_E4 * (0, 1)[int(won)],
+        )
+    except (AttributeError, TypeError, ValueError, IndexError, ArithmeticError) as error:
+        raise BadInput(
+            f"{path}: expected a label with resolved_up 0 or 1, price_to_beat and final_price,"
+            f" found {label!r}"
+        ) from error
 
 
 def _settlement(
-    rows: Rows, events: list[tuple[int, list[Any]]], window: Window, problems: Problems
+    rows: Rows, observed: set[tuple[int, int]], window: Window, problems: Problems
 ) -> Iterator[str]:
     """What the settlement needs and the record lost; yields the assumptions made for it."""
     number, start_ns = parse_slug(window.slug)
     asset, horizon = divmod(number, len(HORIZONS_S))
     end_ns = window_end_ns(window.slug)
     rule = in_force(RuleKind.SETTLEMENT, horizon, start_ns)
-    observed = [
-        round(row[2] * 1e6) * 1000 for _, row in events if _AVERAGING_S.get(row[1]) == rule.a
-    ]
     within_ns = 0 if rule.b else BOUNDARY_WITHIN_NS
     lost = [
         (at_ns, value)
         for at_ns, value in ((start_ns, window.strike), (end_ns, window.final))
-        if not any(0 <= at_ns - seen_ns <= within_ns for seen_ns in observed)
+        if not any(
+            0 <= at_ns - seen_ns <= within_ns
+            for averaging_s, seen_ns in observed
+            if averaging_s == rule.a
+        )
     ]
     if not lost:
         return

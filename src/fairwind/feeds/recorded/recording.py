@@ -176,8 +176,13 @@ class Rows:
         )
 
     def events(self) -> Events:
-        """All events in order."""
-        return in_order(np.array(self._rows, EVENT))
+        """All events in order; BadInput for a number that fits no event."""
+        try:
+            return in_order(np.array(self._rows, EVENT))
+        except OverflowError as error:
+            raise BadInput(
+                f"expected numbers that fit 64 bits, found a larger one ({error})"
+            ) from error
 
 
 def window_end_ns(name: str) -> int:
