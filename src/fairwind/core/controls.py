@@ -19,7 +19,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     operator: str = "config"
 
 
-class Configure(Control):
+class Configure(Control, frozen=True, kw_only=True):
     """Realism of the simulated exchange and capital rules; the first control of every run."""
 
     latency_ms: float = 75.0
@@ -34,26 +34,26 @@ class Configure(Control):
     drawdown_stop: float = 0.06
 
 
-class Deposit(Control):
+class Deposit(Control, frozen=True, kw_only=True):
     """Cash arrives; dollars x 1e6, positive."""
 
     amount_micro: int
 
 
-class Withdraw(Control):
+class Withdraw(Control, frozen=True, kw_only=True):
     """Cash leaves; dollars x 1e6, positive, at most the free cash."""
 
     amount_micro: int
 
 
-class Enable(Control):
+class Enable(Control, frozen=True, kw_only=True):
     """Switch one strategy on or off for new entries."""
 
     strategy: str
     enabled: bool
 
 
-class SetParameter(Control):
+class SetParameter(Control, frozen=True, kw_only=True):
     """Set one parameter of one strategy, within its bounds."""
 
     strategy: str
@@ -61,24 +61,24 @@ class SetParameter(Control):
     value: float
 
 
-class SetMultiplier(Control):
+class SetMultiplier(Control, frozen=True, kw_only=True):
     """Scale one strategy's size, 0 to 2."""
 
     strategy: str
     value: float
 
 
-class Halt(Control):
+class Halt(Control, frozen=True, kw_only=True):
     """Stop all new entries until a Resume; resting orders are cancelled."""
 
     reason: str
 
 
-class Resume(Control):
+class Resume(Control, frozen=True, kw_only=True):
     """Allow entries again after a halt or a drawdown stop."""
 
 
-class Reset(Control):
+class Reset(Control, frozen=True, kw_only=True):
     """Cancel open orders and forget cooldowns, streaks and counters.
 
     Positions stay and settle. Operator toggles are kept unless `force_defaults`.
@@ -88,15 +88,7 @@ class Reset(Control):
 
 
 AnyControl = (
-    Configure
-    | Deposit
-    | Withdraw
-    | Enable
-    | SetParameter
-    | SetMultiplier
-    | Halt
-    | Resume
-    | Reset
+    Configure | Deposit | Withdraw | Enable | SetParameter | SetMultiplier | Halt | Resume | Reset
 )
 _NUMBER = {
     kind: number
@@ -134,6 +126,7 @@ def decode(payload: bytes, expected_id: int) -> AnyControl:
             "restore the side file from a backup of the run"
         )
     try:
-        return _DECODER.decode(payload)
+        control: AnyControl = _DECODER.decode(payload)
     except msgspec.DecodeError as error:
         raise Corrupt(f"control payload {found:016x} does not parse: {error}") from error
+    return control

@@ -35,8 +35,8 @@ ALL_MARKETS = 0xFFFF
 class Kind(IntEnum):
     """What happened. In brackets: the fields that the kind uses beside the two times."""
 
-    LISTED = 1  # a window market is known [market, ref=series, price=tick_e4, size=min shares micro,
-    #             ts_source_ns=window start]
+    LISTED = 1  # a window market is known [market, ref=series, price=tick_e4,
+    #             size=least resting order in micro shares, ts_source_ns=window start]
     FEES = 2  # the market's own fee schedule [market, price=rate_e6, size=exponent]
     LEVEL = 3  # a book level's new total [market, side, price=price_e4, size=shares micro]
     CLEAR = 4  # the book is replaced: empty until the levels that follow [market]
@@ -44,8 +44,9 @@ class Kind(IntEnum):
     TICK = 6  # the tick size changed [market, price=tick_e4]
     RESOLVED = 7  # the venue's result [market, price=payout of one Up share, e4: 10000, 5000 or 0]
     SPOT = 8  # a spot price [market=asset, price=spot_e8, size=volume e8 or 0]
-    REFERENCE = 9  # a print of the settlement oracle [market=asset, ref=averaging seconds (0, 30, 60),
-    #                ts_source_ns=observation time, price=value_e8, size=remainder_e18]
+    REFERENCE = 9  # a print of the settlement oracle [market=asset, ref=averaging seconds
+    #                (0, 30, 60), ts_source_ns=observation time, price=value_e8,
+    #                size=remainder_e18]
     TIMER = 10  # time passed without anything else happening
     GAP = 11  # the source lost data: its books are unusable until the next CLEAR [market or all]
     CONTROL = 12  # an operator's or policy's change [ref=control kind, price=payload id]

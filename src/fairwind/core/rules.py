@@ -112,7 +112,9 @@ def table() -> NDArray[np.void]:
 
 
 @compiled
-def rule_row(rules: NDArray[np.void], kind: int, horizon: int, ts_ns: int) -> int:
+def rule_row(
+    rules: NDArray[np.void], kind: int | np.int64, horizon: int | np.int64, ts_ns: int
+) -> int:
     """The index in `rules` (see `table`) of the row in force at `ts_ns`; -1 if there is none."""
     found = -1
     for i in range(rules.shape[0]):

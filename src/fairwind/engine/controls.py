@@ -5,20 +5,16 @@ compiled code would have to understand.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from fairwind.core import controls
 from fairwind.core.controls import AnyControl
 from fairwind.core.errors import BadConfig
 from fairwind.engine import ledger, orders, risk
 from fairwind.engine.contract import StrategySpec
-from fairwind.engine.state import CASH, ORDERS, State, defaults
-
-if TYPE_CHECKING:
-    from fairwind.engine.run import Out
+from fairwind.engine.state import CASH, ORDERS, Out, State, defaults
 
 
-def apply(state: State, out: "Out", control: AnyControl, specs: Sequence[StrategySpec]) -> None:
+def apply(state: State, out: Out, control: AnyControl, specs: Sequence[StrategySpec]) -> None:
     """Change the state as the control says. BadConfig when it names what does not exist."""
     record = state.record
     match control:
@@ -75,7 +71,7 @@ def set_parameter(
     state.record.parameters[number, position] = value
 
 
-def move_cash(state: State, out: "Out", amount_micro: int, *, deposit: bool) -> None:
+def move_cash(state: State, out: Out, amount_micro: int, *, deposit: bool) -> None:
     """Post a deposit or withdrawal and move the day's peak with it."""
     free = int(state.record.accounts[CASH])
     if amount_micro <= 0 or (not deposit and amount_micro > free):
@@ -86,12 +82,12 @@ def move_cash(state: State, out: "Out", amount_micro: int, *, deposit: bool) -> 
     record = state.record
     fact = ledger.DEPOSIT if deposit else ledger.WITHDRAW
     change = amount_micro if deposit else -amount_micro
-    ledger.move_cash(record, out.record, int(record["now_ns"]), fact, change)
+    ledger.move_cash(record, out.record, fact, change)
     record["peak_micro"] += change
     risk.mark(record)
 
 
-def cancel_all(state: State, out: "Out") -> None:
+def cancel_all(state: State, out: Out) -> None:
     """End every open order now and release what it reserved."""
     for number in range(ORDERS):
         if state.record.orders["order"][number]:

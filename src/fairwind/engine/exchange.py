@@ -13,7 +13,7 @@ from fairwind.core.holds import Hold
 from fairwind.core.outputs import Fact, OrderState, OrderType
 from fairwind.core.rules import fee_micro
 from fairwind.engine import books, ledger, orders
-from fairwind.engine.state import GRID_E4, LEVELS, ORDERS, TOP_LEVEL
+from fairwind.engine.state import FILLS, GRID_E4, LEVELS, ORDERS, TOP_LEVEL, claim
 
 SENT, DELAYED = int64(OrderState.SENT), int64(OrderState.DELAYED)
 RESTING, PARTIAL = int64(OrderState.RESTING), int64(OrderState.PARTIAL)
@@ -23,7 +23,6 @@ FAK, FOK, GTC, POST_ONLY = (int64(kind) for kind in OrderType)
 BOOK_STALE, BOOK_INVALID = int64(Hold.BOOK_STALE), int64(Hold.BOOK_INVALID)
 DEPTH, EXPIRY_CUTOFF = int64(Hold.DEPTH), int64(Hold.EXPIRY_CUTOFF)
 FILL_FACT, FEE_FACT = int64(Fact.FILL), int64(Fact.FEE)
-FILLS, POSTINGS = 2, 3  # positions in Out.counts
 UP, DOWN, BID, ASK, BUY = int64(0), int64(1), int64(0), int64(1), int64(0)
 NEVER_NS = orders.NEVER_NS
 NO_HOLD = orders.NO_HOLD
@@ -163,9 +162,7 @@ def fill(state, out, number, level, best_level, size_micro):  # type: ignore[no-
     maker = best_level == MAKER
     price = outcome_e4(order.outcome, level)
     fee = 0 if maker else fee_micro(size_micro, price, market.fee_rate_e6, market.fee_form)
-    row = out.fills[out.counts[FILLS]]
-    out.counts[FILLS] += 1
-    out.rows += 1
+    row = out.fills[claim(state, out, FILLS)]
     row.ts_ns = now
     row.order = order.order
     row.size_micro = size_micro
@@ -209,14 +206,15 @@ def outcome_half_e4(outcome, mid_half_e4):  # type: ignore[no-untyped-def]
 
 @compiled
 def posting(state, out, number, fact):  # type: ignore[no-untyped-def]
-    """Begin a posting row about the order."""
+    """Index of a posting row about the order."""
     order = state.orders[number]
-    row = out.postings[out.counts[POSTINGS]]
-    ledger.begin(row, fact, state.now_ns)
+    at = ledger.begin(state, out, fact)
+    row = out.postings[at]
     row.order = order.order
     row.strategy = order.strategy
     row.market = order.market
     row.outcome = order.outcome
+    return at
 
 
 @compiled
@@ -232,12 +230,11 @@ def bought(state, out, number, cost_micro, fee, size_micro):  # type: ignore[no-
         position.down_micro += size_micro
         position.down_cost_micro += cost_micro
     order.reserved_micro -= cost_micro + fee
-    posting(state, out, number, FILL_FACT)
-    row = out.postings[out.counts[POSTINGS]]
+    row = out.postings[posting(state, out, number, FILL_FACT)]
     row.reserved_micro = -cost_micro
     row.position_micro = cost_micro
     row.shares_micro = size_micro
-    ledger.book(state, out)
+    ledger.book(state, row)
     ledger.use(state, order.strategy, order.slot, order.outcome, -fee)
     charge(state, out, number, fee, True)
 
@@ -256,13 +253,12 @@ def sold(state, out, number, proceeds, fee, size_micro):  # type: ignore[no-unty
         position.down_micro -= size_micro
         position.down_cost_micro -= cost
     position.selling_micro -= size_micro
-    posting(state, out, number, FILL_FACT)
-    row = out.postings[out.counts[POSTINGS]]
+    row = out.postings[posting(state, out, number, FILL_FACT)]
     row.cash_micro = proceeds
     row.position_micro = -cost
     row.realised_micro = cost - proceeds
     row.shares_micro = -size_micro
-    ledger.book(state, out)
+    ledger.book(state, row)
     ledger.use(state, order.strategy, order.slot, order.outcome, -cost)
     charge(state, out, number, fee, False)
 
@@ -274,14 +270,13 @@ def charge(state, out, number, fee, reserved):  # type: ignore[no-untyped-def]
         return
     order = state.orders[number]
     state.positions[order.strategy, order.slot].fees_micro += fee
-    posting(state, out, number, FEE_FACT)
-    row = out.postings[out.counts[POSTINGS]]
+    row = out.postings[posting(state, out, number, FEE_FACT)]
     if reserved:
         row.reserved_micro = -fee
     else:
         row.cash_micro = -fee
     row.fees_micro = fee
-    ledger.book(state, out)
+    ledger.book(state, row)
 
 
 @compiled

@@ -25,7 +25,7 @@ COMMON = (
     Parameter("divergence_max", "bps of spot from the oracle", 30, 0, 10_000),
     Parameter("volatility_ratio_max", "1 min over 10 min volatility", 4.0, 0.0, 1_000.0),
     Parameter("entry_cooldown", "seconds", 5, 0, 14_400),
-    Parameter("max_positions", "open orders and entries per window", 1, 0, 1_000_000),
+    Parameter("max_positions", "open orders and positions per window", 1, 0, 1_000_000),
     Parameter("trades_per_window", "entries", 1, 0, 1_000_000),
     Parameter("book_budget", "seconds", 1.0, 0.001, 1e6),
     Parameter("spot_budget", "seconds", 2.0, 0.001, 1e6),
@@ -108,7 +108,7 @@ def integrity(market, parameter):  # type: ignore[no-untyped-def]
     mask |= when(book_age > parameter[BOOK_BUDGET] * 1e9, _STALE)
     mask |= when(spot_age > parameter[SPOT_BUDGET] * 1e9, _SPOT)
     mask |= when(reference_age > parameter[REFERENCE_BUDGET] * 1e9, _REFERENCE)
-    mask |= when(market.strike <= 0.0, _STRIKE)
+    mask |= when(market.strike <= 0.0 or market.priced == 0, _STRIKE)
     early = now < market.start_ns
     mask |= when(early or market.left_s < parameter[ENTRY_CUTOFF], _CUTOFF)
     mask |= when(market.parity != 0, _PARITY)
@@ -146,7 +146,8 @@ def permission(engine, strategy, position, parameter):  # type: ignore[no-untype
     entered = position.last_entry_ns > 0
     recent = now - position.last_entry_ns < parameter[ENTRY_COOLDOWN] * 1e9
     mask |= when(entered and recent, _ENTRY)
-    mask |= when(position.entries >= parameter[MAX_POSITIONS], _POSITIONS)
+    held = (position.up_micro > 0) + (position.down_micro > 0) + position.open_orders
+    mask |= when(held >= parameter[MAX_POSITIONS], _POSITIONS)
     mask |= when(position.entries >= parameter[TRADES_PER_WINDOW], _TRADES)
     cooling = now < strategy.cooldown_until_ns
     streak = strategy.losses >= parameter[STREAK_LOSSES]

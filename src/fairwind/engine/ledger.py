@@ -14,17 +14,19 @@ from fairwind.engine.state import (
     DEPOSITS,
     FEES,
     ORDERS,
+    OVERFLOW,
     POSITIONS,
+    POSTINGS,
     REALISED,
     RECEIVABLE,
     RESERVED,
     TOP_LEVEL,
+    claim,
 )
 
 DEPOSIT, WITHDRAW = int64(Fact.DEPOSIT), int64(Fact.WITHDRAW)
 RESERVE, RELEASE = int64(Fact.RESERVE), int64(Fact.RELEASE)
 SETTLE, REDEEM, CORRECT = int64(Fact.SETTLE), int64(Fact.REDEEM), int64(Fact.CORRECT)
-POSTINGS = 3  # position in Out.counts
 UP, DOWN = int64(0), int64(1)
 NOBODY = 255
 BY_FAMILY, BY_ASSET, BY_DIRECTION = 32, 40, 48
@@ -36,13 +38,16 @@ BROKEN = {
     WRONG_RESERVES: "reserved cash differs from the reserves of open orders",
     WRONG_POSITIONS: "position cost differs from the sum over positions",
     WRONG_BUCKETS: "used capital by bucket differs from reserves plus positions",
+    OVERFLOW: "one event made more outputs than the tables have room for",
 }
 
 
 @compiled
-def begin(row, fact, ts_ns):  # type: ignore[no-untyped-def]
-    """Blank a posting row for a new fact; the caller fills in accounts, then calls `book`."""
-    row.ts_ns = ts_ns
+def begin(state, out, fact):  # type: ignore[no-untyped-def]
+    """Index of a blank posting row for a new fact; fill in its accounts, then call `book`."""
+    at = claim(state, out, POSTINGS)
+    row = out.postings[at]
+    row.ts_ns = state.now_ns
     row.fact = fact
     row.order = 0
     row.cash_micro = 0
@@ -57,12 +62,12 @@ def begin(row, fact, ts_ns):  # type: ignore[no-untyped-def]
     row.strategy = NOBODY
     row.outcome = UP
     row.payout_e4 = 0
+    return at
 
 
 @compiled
-def book(state, out):  # type: ignore[no-untyped-def]
-    """Post the row at the end of `out.postings` to the accounts; it must sum to zero."""
-    row = out.postings[out.counts[POSTINGS]]
+def book(state, row):  # type: ignore[no-untyped-def]
+    """Post a filled-in row to the accounts; it must sum to zero."""
     accounts = state.accounts
     accounts[CASH] += row.cash_micro
     accounts[RESERVED] += row.reserved_micro
@@ -82,8 +87,6 @@ def book(state, out):  # type: ignore[no-untyped-def]
     )
     if total != 0:
         state.broken = UNBALANCED
-    out.counts[POSTINGS] += 1
-    out.rows += 1
     state.dirty = 1
     fold_output(state, row.order * 16 + row.fact, row.cash_micro, row.position_micro)
 
@@ -100,23 +103,21 @@ def use(state, strategy, slot, outcome, amount_micro):  # type: ignore[no-untype
 
 
 @compiled
-def move_cash(state, out, ts_ns, fact, amount_micro):  # type: ignore[no-untyped-def]
+def move_cash(state, out, fact, amount_micro):  # type: ignore[no-untyped-def]
     """Deposit (positive) or withdraw (negative)."""
-    row = out.postings[out.counts[POSTINGS]]
-    begin(row, fact, ts_ns)
+    row = out.postings[begin(state, out, fact)]
     row.cash_micro = amount_micro
     row.deposits_micro = -amount_micro
-    book(state, out)
+    book(state, row)
 
 
 @compiled
-def reserve(state, out, number, amount_micro, ts_ns):  # type: ignore[no-untyped-def]
+def reserve(state, out, number, amount_micro):  # type: ignore[no-untyped-def]
     """Set cash aside for open order `number` (positive) or give it back (negative)."""
     if amount_micro == 0:
         return
     order = state.orders[number]
-    row = out.postings[out.counts[POSTINGS]]
-    begin(row, RESERVE if amount_micro > 0 else RELEASE, ts_ns)
+    row = out.postings[begin(state, out, RESERVE if amount_micro > 0 else RELEASE)]
     row.order = order.order
     row.strategy = order.strategy
     row.market = order.market
@@ -125,7 +126,7 @@ def reserve(state, out, number, amount_micro, ts_ns):  # type: ignore[no-untyped
     row.reserved_micro = amount_micro
     order.reserved_micro += amount_micro
     use(state, order.strategy, order.slot, order.outcome, amount_micro)
-    book(state, out)
+    book(state, row)
 
 
 @compiled
@@ -138,8 +139,7 @@ def settle(state, out, strategy, slot, outcome, payout_e4):  # type: ignore[no-u
     if shares == 0:
         return 0
     pay = shares * payout_e4 // 10_000
-    row = out.postings[out.counts[POSTINGS]]
-    begin(row, SETTLE, state.now_ns)
+    row = out.postings[begin(state, out, SETTLE)]
     row.strategy = strategy
     row.market = market.number
     row.outcome = outcome
@@ -155,7 +155,7 @@ def settle(state, out, strategy, slot, outcome, payout_e4):  # type: ignore[no-u
         position.down_micro = position.down_cost_micro = 0
         position.settled_down_micro = shares
     use(state, strategy, slot, outcome, -cost)
-    book(state, out)
+    book(state, row)
     if pay > 0:
         redeem(state, out, strategy, slot, outcome, pay)
     return pay - cost
@@ -164,14 +164,13 @@ def settle(state, out, strategy, slot, outcome, payout_e4):  # type: ignore[no-u
 @compiled
 def redeem(state, out, strategy, slot, outcome, pay_micro):  # type: ignore[no-untyped-def]
     """Cash in what a settled position pays. Free."""
-    row = out.postings[out.counts[POSTINGS]]
-    begin(row, REDEEM, state.now_ns)
+    row = out.postings[begin(state, out, REDEEM)]
     row.strategy = strategy
     row.market = state.markets[slot].number
     row.outcome = outcome
     row.receivable_micro = -pay_micro
     row.cash_micro = pay_micro
-    book(state, out)
+    book(state, row)
 
 
 @compiled
@@ -183,14 +182,13 @@ def correct(state, out, strategy, slot, before_e4, after_e4):  # type: ignore[no
     after = up * after_e4 // 10_000 + down * (10_000 - after_e4) // 10_000
     if before == after:
         return
-    row = out.postings[out.counts[POSTINGS]]
-    begin(row, CORRECT, state.now_ns)
+    row = out.postings[begin(state, out, CORRECT)]
     row.strategy = strategy
     row.market = state.markets[slot].number
     row.payout_e4 = after_e4
     row.receivable_micro = after - before
     row.realised_micro = before - after
-    book(state, out)
+    book(state, row)
 
 
 @compiled

@@ -14,7 +14,7 @@ from fairwind.core.holds import Hold
 from fairwind.core.outputs import Action, OrderState, OrderType
 from fairwind.core.rules import RuleKind, fee_micro, rule_row
 from fairwind.engine import ledger
-from fairwind.engine.state import GRID_E4, ORDERS, TOP_LEVEL
+from fairwind.engine.state import GRID_E4, ORDER_ROWS, ORDERS, TOP_LEVEL, claim
 
 DECIDED, SENT, REFUSED = (
     int64(OrderState.DECIDED),
@@ -28,7 +28,6 @@ POST_ONLY = int64(OrderType.POST_ONLY)
 BOOK_STALE, SPOT_STALE = int64(Hold.BOOK_STALE), int64(Hold.SPOT_STALE)
 REFERENCE_STALE, ANOMALY_CAP = int64(Hold.REFERENCE_STALE), int64(Hold.ANOMALY_CAP)
 TAKER_DELAY = int64(RuleKind.TAKER_DELAY)
-ORDER_ROWS = 1  # position in Out.counts
 NEVER_NS = 2**63 - 1
 FREE = int64(-1)
 NO_HOLD = int64(holds.NO_HOLD)
@@ -128,7 +127,7 @@ def submit(state, out, number, size_micro, limit_e4):  # type: ignore[no-untyped
     if order.action == BUY:
         market = state.markets[order.slot]
         worst = worst_cost_micro(market, size_micro, limit_e4, order.type == POST_ONLY)
-        ledger.reserve(state, out, number, worst, now)
+        ledger.reserve(state, out, number, worst)
         position.entries += 1
         position.last_entry_ns = now
     else:
@@ -142,12 +141,11 @@ def submit(state, out, number, size_micro, limit_e4):  # type: ignore[no-untyped
 
 @compiled
 def advance(state, out, number, order_state, code):  # type: ignore[no-untyped-def]
-    """Move the order to a state and say so in one output row."""
+    """Move the order to a state and say so in one output row, whose index it returns."""
     order = state.orders[number]
     order.state = order_state
-    row = out.orders[out.counts[ORDER_ROWS]]
-    out.counts[ORDER_ROWS] += 1
-    out.rows += 1
+    at = claim(state, out, ORDER_ROWS)
+    row = out.orders[at]
     row.ts_ns = state.now_ns
     row.order = order.order
     row.size_micro = order.size_micro
@@ -174,11 +172,12 @@ def advance(state, out, number, order_state, code):  # type: ignore[no-untyped-d
     row.type = order.type
     row.code = code
     fold_output(state, order.order, order_state * 256 + code, order.filled_micro)
+    return at
 
 
 @compiled
 def finish(state, out, number, order_state, code):  # type: ignore[no-untyped-def]
-    """End the order: release what it still reserves and free its row."""
+    """End the order: release its reserve and free its row. Returns the output row's index."""
     order = state.orders[number]
     position = state.positions[order.strategy, order.slot]
     if order_state != REFUSED:
@@ -190,11 +189,12 @@ def finish(state, out, number, order_state, code):  # type: ignore[no-untyped-de
             position.entries -= 1
         if order.state >= RESTING:
             state.markets[order.slot].resting -= 1
-    ledger.reserve(state, out, number, -order.reserved_micro, state.now_ns)
-    advance(state, out, number, order_state, code)
+    ledger.reserve(state, out, number, -order.reserved_micro)
+    at = advance(state, out, number, order_state, code)
     order.order = 0
     order.due_ns = NEVER_NS
     order.cancel_ns = NEVER_NS
+    return at
 
 
 @compiled

@@ -5,20 +5,19 @@ Never here: a clock, I/O, randomness; an output that depends on a later event.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy import int64
-from numpy.typing import NDArray
 
 from fairwind.core import controls as core_controls
 from fairwind.core import digest
 from fairwind.core.compiled import INTERPRETED, compiled
 from fairwind.core.events import ALL_MARKETS, ASSETS, Events, Flag, Kind
-from fairwind.core.outputs import TABLES
 from fairwind.engine import books, controls, exchange, features, ledger, risk, scan, windows
 from fairwind.engine.contract import On, StrategySpec
-from fairwind.engine.state import GRID_E4, LEVELS, MARKETS, TOP_LEVEL, State
+from fairwind.engine.state import GRID_E4, LEVELS, MARKETS, ROOM, TOP_LEVEL, Out, State
+
+__all__ = ["Out", "roster", "run"]
 
 LISTED, FEES, LEVEL, CLEAR = (
     int64(Kind.LISTED),
@@ -38,44 +37,7 @@ ON_SPOT, ON_REFERENCE, ON_TOP = int64(On.SPOT), int64(On.REFERENCE), int64(On.TO
 ON_TRADE, ON_TIMER, ON_BOOK, FAIR = int64(On.TRADE), int64(On.TIMER), int64(On.BOOK), int64(On.FAIR)
 EVERYWHERE = int64(ALL_MARKETS)
 SECOND_NS = 1_000_000_000
-BUILDING, VALID = 2, 1
-SPARE = 4096
-"""Output rows that must be free before an event: more than one event can ever make."""
-CAPACITY = 16_384
-
-
-OUT = np.dtype(
-    [
-        *((name, table, (CAPACITY,)) for name, table in TABLES.items()),
-        ("counts", "<i8", (len(TABLES),)),
-        ("rows", "<i8"),
-    ]
-)
-"""Room for outputs as one record; `counts[i]` rows of the i-th table are filled, `rows` in all."""
-
-
-class Out:
-    """Room for outputs as Python holds it; `record` is what the engine's functions take."""
-
-    def __init__(self) -> None:
-        self.array = np.zeros(1, OUT).view(np.recarray)
-        self.record: Any = self.array[0]
-
-    @classmethod
-    def fresh(cls) -> "Out":
-        """Empty tables of `CAPACITY` rows."""
-        return cls()
-
-    def rows(self) -> dict[str, NDArray[Any]]:
-        """The filled rows of every table, as views."""
-        plain = self.array.view(np.ndarray)
-        counts = self.record.counts
-        return {name: plain[name][0, : counts[at]] for at, name in enumerate(TABLES)}
-
-    def clear(self) -> None:
-        """Forget all rows."""
-        self.record.counts[:] = 0
-        self.record.rows = 0
+VALID = int64(1)
 
 
 def run(
@@ -106,7 +68,7 @@ def _run(
 ) -> int:
     done = 0
     while True:
-        done += consume(state.array, events, done, out.array)
+        done += int(consume(state.array, events, done, out.array))
         if done == len(events) or int(events[done]["kind"]) != CONTROL or is_full(out.record):
             break
         payload = payload_of(int(events[done]["price"]))
@@ -139,7 +101,7 @@ def failure(state: State) -> str:
 @compiled
 def is_full(out):  # type: ignore[no-untyped-def]
     """Whether one more event could overflow an output table."""
-    return out.rows > CAPACITY - SPARE
+    return out.rows > ROOM
 
 
 @compiled
@@ -188,6 +150,8 @@ def take(state, out, event):  # type: ignore[no-untyped-def]
         level(state, out, event)
     elif kind == TRADE:
         trade(state, out, event)
+    elif kind in (SPOT, REFERENCE) and event.market >= len(ASSETS):
+        state.orphans += 1
     elif kind == SPOT:
         asset = state.assets[event.market]
         price = event.price * 1e-8
@@ -202,7 +166,7 @@ def take(state, out, event):  # type: ignore[no-untyped-def]
     elif kind == GAP:
         gap(state, event)
     else:
-        rare(state, event)
+        rare(state, out, event)
 
 
 @compiled(forceinline=True)
@@ -211,8 +175,8 @@ def level(state, out, event):  # type: ignore[no-untyped-def]
     slot = np.int64(event.market) % MARKETS
     market = state.markets[slot]
     index = event.price // GRID_E4
-    usable = 0 < index < TOP_LEVEL and index * GRID_E4 == event.price and event.size >= 0
-    if market.number != event.market or not usable:
+    on_grid = 0 < index < TOP_LEVEL and index * GRID_E4 == event.price
+    if market.number != event.market or not on_grid or event.size < 0 or event.side > 1:
         state.bad_levels += 1
         return
     side = np.int64(event.side)
@@ -254,6 +218,10 @@ def trade(state, out, event):  # type: ignore[no-untyped-def]
 @compiled
 def reference(state, out, event):  # type: ignore[no-untyped-def]
     """An oracle print: boundaries, the offset from spot, then whoever trades on it."""
+    stream_known = event.ref == 0 or event.ref == 30 or event.ref == 60
+    if not stream_known or event.price <= 0:
+        state.orphans += 1
+        return
     if not windows.on_print(state, out, event):
         return
     asset = state.assets[event.market]
@@ -286,7 +254,7 @@ def gap(state, event):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def rare(state, event):  # type: ignore[no-untyped-def]
+def rare(state, out, event):  # type: ignore[no-untyped-def]
     """Book replacement, tick change, fee schedule; a timer has no more to do than be later."""
     slot = windows.find(state, event.market)
     if event.kind != CLEAR and event.kind != TICK and event.kind != FEES:
@@ -300,7 +268,9 @@ def rare(state, event):  # type: ignore[no-untyped-def]
         market.gap = 0
         market.book_ts_ns = event.ts_ns
         market.book_sequence += 1
-    elif event.kind == TICK and event.price >= GRID_E4:
+        if event.flags & MORE == 0:
+            evaluate(state, out, slot, ON_BOOK | ON_TOP)
+    elif event.kind == TICK and 0 < event.price <= 5_000 and event.price % GRID_E4 == 0:
         market.tick_e4 = event.price
         market.step = event.price // GRID_E4
     elif event.kind == FEES:
@@ -314,11 +284,9 @@ def tick(state, out, now_ns):  # type: ignore[no-untyped-def]
     for number in range(len(ASSETS)):
         if state.assets[number].spot > 0.0:
             features.seconds(state.assets[number], state.ring[number], now_ns)
-    for place in range(state.active_used):
-        slot = state.active[place]
-        market = state.markets[slot]
-        if now_ns >= market.end_ns:
-            exchange.expire(state, out, slot, exchange.EXPIRY_CUTOFF)
+    place = 0
+    while place < state.active_used:
+        place += 1 if windows.over(state, out, state.active[place]) else 0
     risk.mark(state)
     for place in range(state.active_used):
         slot = state.active[place]

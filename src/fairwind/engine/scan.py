@@ -13,8 +13,8 @@ from fairwind.core.holds import Hold
 from fairwind.core.outputs import SCAN_VERSION, OrderState
 from fairwind.engine import features, gates, orders, sizing
 from fairwind.engine.contract import Wish, call
+from fairwind.engine.state import ORDERS, SCANS, claim
 
-SCANS = 0  # position in Out.counts
 NOTHING, BUY = int64(Wish.NOTHING), int64(Wish.BUY)
 SELL, CANCEL = int64(Wish.SELL), int64(Wish.CANCEL)
 REFUSED = int64(OrderState.REFUSED)
@@ -36,8 +36,7 @@ def consider(state, out, strategy, slot):  # type: ignore[no-untyped-def]
     market = state.markets[slot]
     position = state.positions[strategy, slot]
     signal = state.signal
-    signal.wish = NOTHING
-    signal.side = NO_SIDE
+    clear(signal)
     own = call(
         state.strategies[strategy].address,
         market,
@@ -54,6 +53,17 @@ def consider(state, out, strategy, slot):  # type: ignore[no-untyped-def]
     decide(state, out, strategy, slot, own)
 
 
+@compiled(forceinline=True)
+def clear(signal):  # type: ignore[no-untyped-def]
+    """Nothing said yet."""
+    signal.wish = NOTHING
+    signal.side = NO_SIDE
+    signal.type = 0
+    signal.score = signal.threshold = 0.0
+    signal.net_edge = signal.stderr = signal.required = 0.0
+    signal.price = signal.limit = signal.shares = 0.0
+
+
 @compiled
 def decide(state, out, strategy, slot, own):  # type: ignore[no-untyped-def]
     """Apply every gate to the signal, emit the scan, and act on it."""
@@ -65,10 +75,12 @@ def decide(state, out, strategy, slot, own):  # type: ignore[no-untyped-def]
     mask = own | gates.integrity(market, parameter) | gates.price(market, parameter, signal)
     mask |= gates.permission(state, state.strategies[strategy], position, parameter)
     shares = 0
+    if signal.side != NO_SIDE:
+        round_limit(market, parameter, signal)
     if signal.side != NO_SIDE and signal.wish != SELL:
         shares, capital = sizing.size(state, strategy, slot)
         mask |= capital
-    if state.orders_used >= orders.ORDERS - 1:
+    if state.orders_used >= ORDERS - 1:
         mask |= _TABLE_FULL
     hold = gates.first(mask) if mask != _NO_BITS else NO_HOLD
     second = market.now_ns // SECOND_NS
@@ -83,9 +95,18 @@ def decide(state, out, strategy, slot, own):  # type: ignore[no-untyped-def]
     elif signal.wish == SELL:
         close(state, out, strategy, slot)
     elif signal.wish == BUY and mask == _NO_BITS:
-        enter(state, out, strategy, slot, shares)
+        send(state, out, strategy, slot, shares)
     elif signal.wish == BUY and changed:
         refuse(state, out, strategy, slot, mask)
+
+
+@compiled
+def round_limit(market, parameter, signal):  # type: ignore[no-untyped-def]
+    """Put the signal's limit on the tick and within reach of the best price."""
+    action = orders.SELL if signal.wish == SELL else orders.BUY
+    ticks = int(parameter[gates.DEPTH_TICKS])
+    wanted = int(signal.limit * 1e4 + 1e-6)
+    signal.limit = orders.limit_e4(market, signal.side, action, wanted, ticks) * 1e-4
 
 
 @compiled
@@ -99,17 +120,12 @@ def certify(state, number, strategy):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def enter(state, out, strategy, slot, shares):  # type: ignore[no-untyped-def]
-    """Send a buy order of the size that the gates allowed."""
+def send(state, out, strategy, slot, shares):  # type: ignore[no-untyped-def]
+    """Send the order that the signal describes."""
     number = orders.free_row(state)
-    signal = state.signal
-    market = state.markets[slot]
-    ticks = int(state.parameters[strategy, gates.DEPTH_TICKS])
-    wanted = int(signal.limit * 1e4 + 1e-6)
-    limit = orders.limit_e4(market, signal.side, orders.BUY, wanted, ticks)
     orders.describe(state, number, strategy, slot)
     certify(state, number, strategy)
-    orders.submit(state, out, number, shares, limit)
+    orders.submit(state, out, number, shares, int(state.signal.limit * 1e4 + 0.5))
 
 
 @compiled
@@ -119,15 +135,9 @@ def close(state, out, strategy, slot):  # type: ignore[no-untyped-def]
     position = state.positions[strategy, slot]
     held = position.up_micro if signal.side == 0 else position.down_micro
     shares = (held - position.selling_micro) // orders.LOT_MICRO * orders.LOT_MICRO
-    number = orders.free_row(state)
-    if shares <= 0 or number == orders.FREE:
+    if shares <= 0 or orders.free_row(state) == orders.FREE:
         return
-    ticks = int(state.parameters[strategy, gates.DEPTH_TICKS])
-    wanted = int(signal.limit * 1e4 + 1e-6)
-    limit = orders.limit_e4(state.markets[slot], signal.side, orders.SELL, wanted, ticks)
-    orders.describe(state, number, strategy, slot)
-    certify(state, number, strategy)
-    orders.submit(state, out, number, shares, limit)
+    send(state, out, strategy, slot, shares)
 
 
 @compiled
@@ -140,10 +150,9 @@ def refuse(state, out, strategy, slot, mask):  # type: ignore[no-untyped-def]
     certify(state, number, strategy)
     order = state.orders[number]
     order.size_micro = 0
-    order.limit_e4 = int(state.signal.limit * 1e4)
-    row = out.orders[out.counts[orders.ORDER_ROWS]]
-    orders.finish(state, out, number, REFUSED, gates.first(mask))
-    row.mask = mask
+    order.limit_e4 = int(state.signal.limit * 1e4 + 0.5)
+    at = orders.finish(state, out, number, REFUSED, gates.first(mask))
+    out.orders[at].mask = mask
 
 
 @compiled
@@ -151,9 +160,7 @@ def emit(state, out, strategy, slot, mask):  # type: ignore[no-untyped-def]
     """One scan row."""
     market = state.markets[slot]
     signal = state.signal
-    row = out.scans[out.counts[SCANS]]
-    out.counts[SCANS] += 1
-    out.rows += 1
+    row = out.scans[claim(state, out, SCANS)]
     row.ts_ns = market.now_ns
     row.feature_row = state.events
     row.mask = mask

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairwind.core import rules
+from fairwind.core.compiled import compiled
 from fairwind.core.errors import Corrupt
 from fairwind.core.events import ASSETS
-from fairwind.core.outputs import Family
+from fairwind.core.outputs import TABLES, Family
 
 if TYPE_CHECKING:
     from fairwind.engine.contract import StrategySpec
@@ -29,6 +31,8 @@ VECTOR = 64  # parameters and memory per strategy
 RING = 256  # seconds of spot kept per asset
 BUCKETS = 128
 RULES = 64
+CAPACITY = 16_384  # rows per output table
+ROOM = CAPACITY - 4_096  # rows in all tables from which on the engine asks to be drained
 
 _I = "<i8"
 _F = "<f8"
@@ -41,7 +45,7 @@ def _table(integers: str, floats: str) -> np.dtype[np.void]:
 
 MARKET = _table(
     # identity and rules
-    "number series asset start_ns end_ns active tick_e4 step min_size_micro min_buy_micro "
+    "number series asset start_ns end_ns active priced tick_e4 step min_size_micro min_buy_micro "
     "fee_rate_e6 fee_form averaging_s exact_boundary "
     # book; bid and ask are levels, 0 and TOP_LEVEL when that side is empty
     "bid ask valid gap parity book_ts_ns book_ts_source_ns book_sequence consumed resting changed "
@@ -97,6 +101,10 @@ SIGNAL = _table(
 """
 
 CASH, RESERVED, POSITIONS, RECEIVABLE, FEES, REALISED, DEPOSITS = range(7)
+SCANS, ORDER_ROWS, FILLS, POSTINGS, WINDOWS = range(5)
+"""Positions of the output tables in `Out.counts`."""
+OVERFLOW = 6
+"""`broken` code: one event made more outputs than the tables have room for."""
 
 
 _SCALARS = _table(
@@ -148,6 +156,52 @@ class State:
     def events(self) -> int:
         """How many events were consumed so far."""
         return int(self.record.events)
+
+
+OUT = np.dtype(
+    [
+        *((name, table, (CAPACITY,)) for name, table in TABLES.items()),
+        ("counts", "<i8", (len(TABLES),)),
+        ("rows", "<i8"),
+    ]
+)
+"""Room for outputs as one record; `counts[i]` rows of the i-th table are filled, `rows` in all."""
+
+
+class Out:
+    """Room for outputs as Python holds it; `record` is what the engine's functions take."""
+
+    def __init__(self) -> None:
+        self.array = np.zeros(1, OUT).view(np.recarray)
+        self.record: Any = self.array[0]
+
+    @classmethod
+    def fresh(cls) -> "Out":
+        """Empty tables of `CAPACITY` rows."""
+        return cls()
+
+    def rows(self) -> dict[str, NDArray[Any]]:
+        """The filled rows of every table, as views."""
+        plain = self.array.view(np.ndarray)
+        counts = self.record.counts
+        return {name: plain[name][0, : counts[at]] for at, name in enumerate(TABLES)}
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.record.counts[:] = 0
+        self.record.rows = 0
+
+
+@compiled
+def claim(state, out, table):  # type: ignore[no-untyped-def]
+    """Index of the next free row of an output table. A full table halts the engine."""
+    at = out.counts[table]
+    if at >= CAPACITY - 1:
+        state.broken = OVERFLOW
+        return at
+    out.counts[table] = at + 1
+    out.rows += 1
+    return at
 
 
 def fresh(specs: "Sequence[StrategySpec] | None" = None) -> State:

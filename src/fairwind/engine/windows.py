@@ -12,7 +12,7 @@ from fairwind.core.events import HORIZONS_S, Source
 from fairwind.core.outputs import WindowState
 from fairwind.core.rules import RuleKind, rule_row
 from fairwind.engine import books, exchange, ledger, risk
-from fairwind.engine.state import ACTIVE, GRID_E4, MARKETS
+from fairwind.engine.state import ACTIVE, GRID_E4, MARKETS, WINDOWS, claim
 
 LISTED, STRUCK = int64(WindowState.LISTED), int64(WindowState.STRUCK)
 STRIKE_MISSED, FINAL = int64(WindowState.STRIKE_MISSED), int64(WindowState.FINAL)
@@ -33,9 +33,11 @@ HORIZON_NS = (
 )
 UNKNOWN = int64(-1)
 UP, DOWN = int64(0), int64(1)
+SERIES = 32
+FORGET_NS = 3_600_000_000_000
+"""A window that nobody holds is not followed longer than this after its end."""
 POINT_AGE_NS = 60_000_000_000
 """In the point era, the oldest print that may stand for a boundary."""
-WINDOWS = 4  # position in Out.counts
 
 
 @compiled
@@ -59,8 +61,8 @@ def list_market(state, out, event):  # type: ignore[no-untyped-def]
     horizon = event.ref % 4
     start = event.ts_source_ns
     rule = rule_row(state.rules, SETTLEMENT, horizon, start)
-    finer_than_grid = event.price < GRID_E4 or event.price % GRID_E4 != 0
-    untradable = rule < 0 or state.rules[rule].a < 0 or finer_than_grid
+    off_grid = event.price < GRID_E4 or event.price > 5_000 or event.price % GRID_E4 != 0
+    untradable = rule < 0 or state.rules[rule].a < 0 or off_grid or event.ref >= SERIES
     if untradable or state.active_used >= ACTIVE:
         state.refused_listings += 1
         return
@@ -80,7 +82,7 @@ def list_market(state, out, event):  # type: ignore[no-untyped-def]
     fee = rule_row(state.rules, FEE, horizon, start)
     market.fee_rate_e6 = state.rules[fee].a if fee >= 0 else 0
     market.fee_form = state.rules[fee].b if fee >= 0 else 0
-    market.active = 1
+    market.active = market.priced = 1
     state.active[state.active_used] = slot
     state.active_used += 1
     report(state, out, slot)
@@ -114,30 +116,36 @@ def blank(state, slot):  # type: ignore[no-untyped-def]
 
 @compiled
 def set_fees(market, event):  # type: ignore[no-untyped-def]
-    """The market's own fee schedule replaces the dated rule."""
+    """The market's own fee schedule replaces the dated rule.
+
+    Only an exponent of 1 (or no fee) is implemented; any other leaves the market unpriced, so
+    that it is not traded on a guess.
+    """
     market.fee_rate_e6 = event.price
-    market.fee_form = event.size if event.price > 0 else 0
+    market.fee_form = 1 if event.price > 0 else 0
+    market.priced = 1 if event.price == 0 or event.size == 1 else 0
 
 
 @compiled
 def on_print(state, out, event):  # type: ignore[no-untyped-def]
     """A print of one oracle stream: boundaries first, then it becomes the latest print.
 
-    Returns False for a print that is not newer than the last one (it is counted and ignored).
+    Returns False for a print that is not newer than the last one. It is counted, and where it
+    was made exactly at a boundary whose print was missed, it still decides: it was only late.
     """
-    stream = event.ref // 30
-    latest = state.references[event.market * 3 + stream]
+    latest = state.references[event.market * 3 + event.ref // 30]
     observed = event.ts_source_ns
-    if observed <= latest.observed_ns:
-        state.duplicates += 1
-        return False
+    late = observed <= latest.observed_ns
     place = 0
     while place < state.active_used:
         slot = state.active[place]
         market = state.markets[slot]
         if market.asset == event.market and market.averaging_s == event.ref:
-            boundary(state, out, slot, event, latest)
-        place += 1 if state.active[place] == slot else 0
+            boundary(state, out, slot, event, latest, late)
+        place += 1 if market.active != 0 else 0
+    if late:
+        state.duplicates += 1
+        return False
     latest.value_e8 = event.price
     latest.remainder = event.size
     latest.observed_ns = observed
@@ -147,11 +155,12 @@ def on_print(state, out, event):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def boundary(state, out, slot, event, latest):  # type: ignore[no-untyped-def]
+def boundary(state, out, slot, event, latest, late):  # type: ignore[no-untyped-def]
     """Read the strike or the final when this print reaches the window's start or end."""
     market = state.markets[slot]
     observed = event.ts_source_ns
-    if market.window_state == LISTED and observed >= market.start_ns:
+    reached = not late and observed >= market.start_ns and market.window_state == LISTED
+    if market.strike_e8 == UNKNOWN and (reached or observed == market.start_ns):
         which = deciding(market, market.start_ns, event, latest)
         market.window_state = STRUCK if which != UNKNOWN else STRIKE_MISSED
         if which != UNKNOWN:
@@ -159,22 +168,17 @@ def boundary(state, out, slot, event, latest):  # type: ignore[no-untyped-def]
             market.strike_remainder = event.size if which == 1 else latest.remainder
             market.strike = market.strike_e8 * 1e-8
         report(state, out, slot)
-    ended = observed >= market.end_ns and market.final_e8 == UNKNOWN
-    if not ended or market.window_state == FINAL_MISSED:
-        return
-    which = deciding(market, market.end_ns, event, latest)
-    if which == UNKNOWN:
-        market.window_state = FINAL_MISSED
+    ended = not late and observed >= market.end_ns and market.window_state != FINAL_MISSED
+    if market.final_e8 == UNKNOWN and (ended or observed == market.end_ns):
+        which = deciding(market, market.end_ns, event, latest)
+        if which != UNKNOWN:
+            market.final_e8 = event.price if which == 1 else latest.value_e8
+            market.final_remainder = event.size if which == 1 else latest.remainder
+        elif market.window_state == STRUCK:
+            market.window_state = FINAL_MISSED
         report(state, out, slot)
-        drop_if_empty(state, slot)
-        return
-    market.final_e8 = event.price if which == 1 else latest.value_e8
-    market.final_remainder = event.size if which == 1 else latest.remainder
-    if market.window_state == STRUCK:
+    if UNKNOWN not in (market.strike_e8, market.final_e8):
         settle(state, out, slot, result_e4(market), BY_STREAM)
-    else:
-        report(state, out, slot)
-        drop_if_empty(state, slot)
 
 
 @compiled
@@ -238,6 +242,21 @@ def settle(state, out, slot, payout_e4, by):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def over(state, out, slot):  # type: ignore[no-untyped-def]
+    """A window's end has passed: no order outlives it, and an unheld one is soon forgotten.
+
+    Returns whether the slot is still in the active list.
+    """
+    market = state.markets[slot]
+    if state.now_ns < market.end_ns:
+        return True
+    exchange.expire(state, out, slot, exchange.EXPIRY_CUTOFF)
+    if state.now_ns >= market.end_ns + FORGET_NS:
+        drop_if_empty(state, slot)
+    return market.active != 0
+
+
+@compiled
 def drop_if_empty(state, slot):  # type: ignore[no-untyped-def]
     """Stop following a window without a result when nobody holds anything in it."""
     for strategy in range(state.strategies_used):
@@ -262,9 +281,7 @@ def drop(state, slot):  # type: ignore[no-untyped-def]
 def report(state, out, slot):  # type: ignore[no-untyped-def]
     """Say in one output row what is now known of the window."""
     market = state.markets[slot]
-    row = out.windows[out.counts[WINDOWS]]
-    out.counts[WINDOWS] += 1
-    out.rows += 1
+    row = out.windows[claim(state, out, WINDOWS)]
     row.ts_ns = state.now_ns
     row.start_ns = market.start_ns
     row.strike_e8 = market.strike_e8

@@ -28,10 +28,6 @@ _BUY, _UP, _DOWN = 1, 0, 1
 def scan(market, position, parameter, memory, signal):  # type: ignore[no-untyped-def]
     """The better side of fair value against the price of the depth, after fee."""
     fair = market.fair_up
-    signal.type = 0
-    signal.shares = 0.0
-    signal.net_edge = signal.stderr = signal.price = signal.limit = 0.0
-    signal.score = 0.0
     signal.required = parameter[_EDGE_MIN] * 1e-4
     signal.threshold = parameter[_EDGE_MIN]
     if not 0.0 <= fair <= 1.0:
