@@ -65,7 +65,7 @@ def arrive(state, out, number):  # type: ignore[no-untyped-def]
     crosses = order.level >= market.ask if order.book_side == BID else order.level <= market.bid
     if order.state == SENT:
         order.arrival_mid_half_e4 = (market.bid + market.ask) * GRID_E4
-        delay = orders.taker_delay_ns(state) if crosses and order.type != POST_ONLY else 0
+        delay = orders.taker_delay_ns(state, market) if crosses and order.type != POST_ONLY else 0
         if delay > 0:
             order.due_ns = state.now_ns + delay
             orders.advance(state, out, number, DELAYED, NO_HOLD)

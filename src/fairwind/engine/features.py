@@ -14,12 +14,12 @@ from fairwind.engine import books, fair
 from fairwind.engine.state import RING
 
 SECOND_NS = 1_000_000_000
-GAP_S = 10
-"""A hole in spot longer than this is not turned into a return."""
+SILENT_NS = 5_000_000_000
+"""A spot source that said nothing for so long is not sampled, and hands over to the next one."""
 FAST = 1.0 - 0.5 ** (1.0 / 60.0)
 SLOW = 1.0 - 0.5 ** (1.0 / 600.0)
 """Weights per second for half-lives of 1 and 10 minutes."""
-BIPOWER = math.pi / 2.0
+TRUNCATION = 16.0
 WARM_SAMPLES = 60
 BASIS_WEIGHT = 1.0 / 30.0
 QUOTE_MICRO, QUOTE_TICKS = int64(100_000_000), int64(2)
@@ -29,49 +29,61 @@ UP, DOWN = int64(0), int64(1)
 
 @compiled
 def spot(asset, ring, price, ts_ns, source):  # type: ignore[no-untyped-def]
-    """Take a spot price (dollars). Whole seconds that passed before it are sampled first."""
+    """Take a spot price (dollars). Whole seconds that passed before it are sampled first.
+
+    One source at a time: two exchanges differ by more than they move in a second. A preferred
+    (lower) source takes over at once, another one when the present one has been silent.
+    Returns whether the price was taken.
+    """
+    if source != asset.spot_source and asset.spot > 0.0:
+        if source > asset.spot_source and ts_ns - asset.spot_ts_ns < SILENT_NS:
+            return False
+        asset.prints = 0
+        asset.basis = asset.basis_variance = asset.last_sample = 0.0
     seconds(asset, ring, ts_ns)
     asset.spot = price
     asset.spot_ts_ns = ts_ns
     asset.spot_source = source
+    return True
 
 
 @compiled
 def seconds(asset, ring, ts_ns):  # type: ignore[no-untyped-def]
     """Sample the last spot at every whole second up to `ts_ns` and update both variances.
 
-    Bipower variation, pi/2 |r_i||r_{i-1}|: robust to jumps (Barndorff-Nielsen and Shephard,
-    2004). `ring[second % RING]` keeps the samples. Variances are of log returns, per second.
+    `ring[second % RING]` keeps the samples, 0 where spot was silent. A silence is not sampled:
+    neither its quiet nor the step at its end is a return.
     """
     now = ts_ns // SECOND_NS
-    if asset.spot <= 0.0:
-        asset.second = now
-        return
-    if now - asset.second > GAP_S:
-        asset.second = now - 1
+    silent = asset.spot <= 0.0 or ts_ns - asset.spot_ts_ns > SILENT_NS
+    first = max(asset.second + 1, now - RING + 1)
+    for second in range(first, now + 1):
+        ring[second % RING] = 0.0 if silent else asset.spot
+        if not silent:
+            sample(asset, asset.spot)
+    if silent:
         asset.last_sample = 0.0
-    while asset.second < now:
-        asset.second += 1
-        ring[asset.second % RING] = asset.spot
-        sample(asset, asset.spot)
+    asset.second = max(asset.second, now)
 
 
 @compiled
 def sample(asset, price):  # type: ignore[no-untyped-def]
-    """One more second of the grid: its return updates both variances."""
+    """One more second of the grid: its squared return updates both variances (per second).
+
+    Truncated realised variance (Mancini, 2009): a return beyond 4 standard deviations counts as
+    4, so a jump does not pass for volatility.
+    """
     before = asset.last_sample
     asset.last_sample = price
     if before <= 0.0:
-        asset.last_return = -1.0
         return
-    size = abs(price - before) / before
-    if asset.last_return >= 0.0:
-        product = BIPOWER * size * asset.last_return
-        asset.samples += 1
-        # Until a window is full its weight is 1/n, so that the start is a plain average.
-        asset.variance_fast += max(FAST, 1.0 / asset.samples) * (product - asset.variance_fast)
-        asset.variance_slow += max(SLOW, 1.0 / asset.samples) * (product - asset.variance_slow)
-    asset.last_return = size
+    squared = (price - before) * (price - before) / (before * before)
+    if asset.samples >= WARM_SAMPLES and asset.variance_slow > 0.0:
+        squared = min(squared, TRUNCATION * asset.variance_slow)
+    asset.samples += 1
+    # Until a window is full its weight is 1/n, so that the start is a plain average.
+    asset.variance_fast += max(FAST, 1.0 / asset.samples) * (squared - asset.variance_fast)
+    asset.variance_slow += max(SLOW, 1.0 / asset.samples) * (squared - asset.variance_slow)
 
 
 @compiled
@@ -100,6 +112,8 @@ def known_average(market, asset):  # type: ignore[no-untyped-def]
     now = market.now_ns // SECOND_NS
     first = market.end_ns // SECOND_NS - market.averaging_s
     if now <= first or now <= market.settling_second or market.now_ns > market.end_ns:
+        return
+    if market.now_ns - asset.spot_ts_ns > SILENT_NS:
         return
     market.settling_second = now
     market.settling_sum += asset.spot + asset.basis
@@ -145,6 +159,8 @@ def value(market, asset):  # type: ignore[no-untyped-def]
         return
     level = asset.spot + asset.basis
     per_second = 0.5 * (asset.variance_fast + asset.variance_slow) * level * level
+    if per_second <= 0.0:
+        return  # prices that never moved say nothing about how they will
     market.volatility = math.sqrt(per_second)
     market.volatility_ratio = 0.0
     if asset.variance_slow > 0.0:

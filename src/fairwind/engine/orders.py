@@ -31,7 +31,6 @@ TAKER_DELAY = int64(RuleKind.TAKER_DELAY)
 NEVER_NS = 2**63 - 1
 FREE = int64(-1)
 NO_HOLD = int64(holds.NO_HOLD)
-EVERY_HORIZON = int64(-1)
 LOT_MICRO = 10_000
 UP, DOWN, BID, ASK = int64(0), int64(1), int64(0), int64(1)
 
@@ -210,11 +209,11 @@ def cancel(state, strategy, slot):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def taker_delay_ns(state):  # type: ignore[no-untyped-def]
+def taker_delay_ns(state, market):  # type: ignore[no-untyped-def]
     """The venue's delay of marketable orders at this moment, by its dated rule."""
     if state.taker_delay == 0:
         return 0
-    row = rule_row(state.rules, TAKER_DELAY, EVERY_HORIZON, state.now_ns)
+    row = rule_row(state.rules, TAKER_DELAY, market.series % 4, state.now_ns)
     return state.rules[row].a if row >= 0 else 0
 
 

@@ -74,6 +74,8 @@ def _run(
         payload = payload_of(int(events[done]["price"]))
         control = core_controls.decode(payload, int(events[done]["price"]))
         begin_control(state.array, events, done, out.array)
+        if state.record.broken:
+            break
         controls.apply(state, out, control, specs if specs is not None else roster())
         done += 1
     if state.record.broken:
@@ -109,6 +111,9 @@ def begin_control(states, events, at, outs):  # type: ignore[no-untyped-def]
     """The part of a control event that is like any other event: due orders, time, digest."""
     state, out = states[0], outs[0]
     event = events[at]
+    if event.ts_ns < state.now_ns:
+        state.broken = -1
+        return
     if state.next_due_ns <= event.ts_ns:
         exchange.deliver(state, out, event.ts_ns)
     state.now_ns = event.ts_ns
@@ -155,8 +160,8 @@ def take(state, out, event):  # type: ignore[no-untyped-def]
     elif kind == SPOT:
         asset = state.assets[event.market]
         price = event.price * 1e-8
-        features.spot(asset, state.ring[event.market], price, event.ts_ns, event.source)
-        evaluate_asset(state, out, event.market, ON_SPOT)
+        if features.spot(asset, state.ring[event.market], price, event.ts_ns, event.source):
+            evaluate_asset(state, out, event.market, ON_SPOT)
     elif kind == REFERENCE:
         reference(state, out, event)
     elif kind == LISTED:
@@ -294,6 +299,7 @@ def tick(state, out, now_ns):  # type: ignore[no-untyped-def]
         market.now_ns = now_ns
         features.known_average(market, state.assets[market.asset])
         evaluate(state, out, slot, ON_TIMER)
+        market.valued_event = 0  # the event itself is still to come and may change everything
 
 
 @compiled

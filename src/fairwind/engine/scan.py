@@ -182,8 +182,10 @@ def emit(state, out, strategy, slot, mask):  # type: ignore[no-untyped-def]
     row.hold = gates.first(mask) if mask != _NO_BITS else NO_HOLD
     row.family = state.strategies[strategy].family
     row.unit = state.strategies[strategy].unit
+    known = market.fair_up == market.fair_up
+    chance_e9 = int(market.fair_up * 1e9) if known else -1
     side_and_hold = (signal.side * 256 + row.hold) * 65_536 + market.number
-    fold_output(state, side_and_hold, np.int64(mask), row.net_edge_e4)
+    fold_output(state, side_and_hold, np.int64(mask), chance_e9 * 16_384 + row.net_edge_e4)
 
 
 @compiled

@@ -65,7 +65,7 @@ MARKET = _table(
 
 ASSET = _table(
     "spot_ts_ns spot_source second samples prints",
-    "spot last_sample last_return variance_fast variance_slow basis basis_variance",
+    "spot last_sample variance_fast variance_slow basis basis_variance",
 )
 
 REFERENCE = _table("value_e8 remainder observed_ns ts_ns", "value")
@@ -251,27 +251,30 @@ def _roster(specs: "Sequence[StrategySpec] | None") -> "Sequence[StrategySpec]":
     return specs
 
 
-_LAYOUT = hashlib.sha256(repr(STATE.descr).encode()).digest()[:16]
+def _mark(specs: "Sequence[StrategySpec]") -> bytes:
+    text = repr((STATE.descr, [spec.id for spec in specs]))
+    return hashlib.sha256(text.encode()).digest()[:16]
 
 
-def snapshot(state: State) -> bytes:
-    """The whole state as bytes: a 16-byte mark of the layout, then the record.
+def snapshot(state: State, specs: "Sequence[StrategySpec] | None" = None) -> bytes:
+    """The whole state as bytes: a 16-byte mark of layout and roster, then the record.
 
     Addresses of strategies are left out: they mean nothing in another process.
     """
     addresses = state.record.strategies["address"].copy()
     state.record.strategies["address"] = 0
-    data = _LAYOUT + state.array.tobytes()
+    data = _mark(_roster(specs)) + state.array.tobytes()
     state.record.strategies["address"] = addresses
     return data
 
 
 def restore(data: bytes, specs: "Sequence[StrategySpec] | None" = None) -> State:
-    """The State that `snapshot` wrote; Corrupt when it is cut or of another version."""
-    if data[:16] != _LAYOUT or len(data) != 16 + STATE.itemsize:
+    """The State that `snapshot` wrote; Corrupt when it is cut, of another version or of
+    another roster."""
+    if data[:16] != _mark(_roster(specs)) or len(data) != 16 + STATE.itemsize:
         raise Corrupt(
-            f"snapshot: expected {16 + STATE.itemsize} bytes of this version, found {len(data)} "
-            "bytes; delete it, the journal rebuilds it"
+            f"snapshot: expected {16 + STATE.itemsize} bytes of this version and roster, "
+            f"found {len(data)} bytes; delete it, the journal rebuilds it"
         )
     state = State()
     state.array.view(np.uint8)[:] = np.frombuffer(data, np.uint8, offset=16)

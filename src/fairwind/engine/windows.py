@@ -4,6 +4,7 @@ In: listings, fee schedules, oracle prints, the venue's results. Out: strikes, r
 rows, settlements. Never here: a strike from another stream, a result that is guessed.
 """
 
+import numpy as np
 from numpy import int64
 
 from fairwind.core.compiled import compiled
@@ -52,11 +53,11 @@ def list_market(state, out, event):  # type: ignore[no-untyped-def]
     """Take a new window into its slot; refused when the slot or the active list is in use."""
     slot = event.market % MARKETS
     market = state.markets[slot]
+    if market.number == event.market and market.start_ns == event.ts_source_ns:
+        state.duplicates += 1
+        return
     if market.active != 0:
-        if market.number == event.market:
-            state.duplicates += 1
-        else:
-            state.refused_listings += 1
+        state.refused_listings += 1
         return
     horizon = event.ref % 4
     start = event.ts_source_ns
@@ -102,7 +103,11 @@ def blank(state, slot):  # type: ignore[no-untyped-def]
     market.settled_by = BY_NOBODY
     market.settling_second = market.settling_count = market.valued_event = 0
     market.settling_sum = 0.0
-    market.strike = 0.0
+    market.strike = market.mean = market.variance = market.volatility = 0.0
+    market.volatility_ratio = market.divergence = market.fair_delta = 0.0
+    market.eff_up = market.eff_down = market.fee_up = market.fee_down = 0.0
+    market.fair_up = np.nan
+    market.fair_stderr = 1.0
     for strategy in range(state.strategies_used):
         position = state.positions[strategy, slot]
         position.market = market.number
