@@ -1,0 +1,232 @@
+"""The command line: each command reads its options, calls one module and shows what it says.
+
+In: arguments. Out: tables on stdout, progress and one clear error on stderr, an exit code: 0 done,
+1 refused or failed, 2 wrong usage, 130 interrupted. Never here: anything but that.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from fairwind.core import config as settings
+from fairwind.core.errors import Diverged, FairwindError
+from fairwind.feeds.recorded import eventfile
+from fairwind.feeds.recorded.recording import Recording
+from fairwind.feeds.recorded.source import open_source
+from fairwind.research import replay, summary, synthetic, verify
+from fairwind.research.document import build
+from fairwind.research.report import write_report
+from fairwind.run.loop import Recovery
+
+INTERRUPTED = 130
+EVENTS_PER_PROGRESS = 65_536
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Trade short prediction-market windows, on paper first: replay, proof, report.",
+)
+shown = Console()
+said = Console(stderr=True, highlight=False)
+
+
+def main() -> None:
+    """Run one command; what Fairwind raises on purpose becomes one message and exit code 1."""
+    try:
+        app()
+    except FairwindError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+@app.command("replay")
+def replay_command(
+    source: Annotated[str, typer.Argument(help="a file, a folder, or the name of a sample")],
+    config: Annotated[Path | None, typer.Option(help="settings, a TOML file")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="STRATEGY.parameter=value or STRATEGY.enabled=true; repeatable"),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="folder for report.html and report.json; else the run's")
+    ] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="run directory; else one in run.directory, by content")
+    ] = None,
+    no_journal: Annotated[bool, typer.Option("--no-journal", help="keep no journal")] = False,
+    batch: Annotated[int | None, typer.Option(min=1, help="events given at once")] = None,
+    tolerate: Annotated[bool, typer.Option("--tolerate", help="count bad rows, read on")] = False,
+) -> None:
+    """Run the engine over recorded or generated data; journal and report what it does."""
+    if journal and no_journal:
+        raise typer.BadParameter("give --journal or --no-journal, not both")
+    chosen = replay.overridden(settings.load(config), set_ or [])
+    depth = chosen.realism.quote_depth_shares
+    with _working(f"reading {source}"):
+        recording = open_source(source, quote_depth_shares=depth, tolerate=tolerate)
+    inputs = replay.inputs_of(recording, chosen)
+    run = journal or Path(chosen.run.directory) / replay.run_name(source, inputs)
+    _prepare_engine()
+    with _working("opening the run"):
+        job = replay.Unjournaled(inputs) if no_journal else replay.Journaled(run, source, inputs)
+    _say_recovery(job.recovery)
+    end = _feed(job, batch or chosen.run.batch, inputs.total)
+    if end.events < inputs.total:
+        said.print(f"stopped after event {end.events:,} of {inputs.total:,}")
+        if not no_journal:
+            said.print(f"the same command goes on from there; the run is {run}")
+        raise typer.Exit(INTERRUPTED)
+    with _working("writing the report"):
+        result = replay.result_of(source, recording, chosen, end, job.tables())
+        folder = report or (None if no_journal else run)
+        page = write_report(result, folder) if folder else None
+        summary.show(build(result), shown)
+    if not no_journal:
+        shown.print(f"run      {run}", soft_wrap=True)
+    if page:
+        shown.print(f"report   {page}", soft_wrap=True)
+
+
+@app.command("import")
+def import_command(
+    source: Annotated[str, typer.Argument(help="a file, a folder, or the name of a sample")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="a path ending in .events.npy")],
+    tolerate: Annotated[bool, typer.Option("--tolerate", help="count bad rows, read on")] = False,
+    quote_depth: Annotated[
+        float, typer.Option(help="shares assumed at quotes recorded without a size")
+    ] = settings.Realism().quote_depth_shares,
+) -> None:
+    """Turn recorded data into an event file; count and name the rows that cannot be used."""
+    with _working(f"reading {source}"):
+        recording = open_source(source, quote_depth_shares=quote_depth, tolerate=tolerate)
+        eventfile.save(output, recording)
+    _say_recording(recording)
+    shown.print(f"events   {output}", soft_wrap=True)
+
+
+@app.command("generate")
+def generate_command(
+    output: Annotated[Path, typer.Option("--output", "-o", help="a path ending in .events.npy")],
+    seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 0,
+    windows: Annotated[int, typer.Option(help="windows of the shortest series")] = 12,
+    edge: Annotated[float, typer.Option(help="planted edge, dollars per share")] = 0.0,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="another knob, name=value; repeatable")
+    ] = None,
+) -> None:
+    """Make a synthetic market with known truth."""
+    asked = {"seed": str(seed), "windows": str(windows), "planted_edge": str(edge)}
+    with _working("generating"):
+        recording = synthetic.recording_of(synthetic.knobs(asked, set_ or []))
+        eventfile.save(output, recording)
+    _say_recording(recording)
+    shown.print(f"events   {output}", soft_wrap=True)
+
+
+@app.command("verify")
+def verify_command(
+    run: Annotated[Path, typer.Argument(help="a run directory")],
+    whole: Annotated[bool, typer.Option("--whole", help="all events one by one, too")] = False,
+) -> None:
+    """Check a run's journal, replay it, and name the first difference if there is one."""
+    _prepare_engine()
+    with _working("checking every byte, then replaying in several batch sizes"):
+        verdict = verify.verify(run, whole=whole)
+    if verdict.divergence is not None:
+        raise Diverged(f"{run}: {verdict.divergence}")
+    shown.print(
+        f"proved: {verdict.proved_events:,} of {verdict.events:,} events, {verdict.rows:,} rows of "
+        f"outputs, {verdict.marks:,} marks; the same in batches of "
+        f"{', '.join(str(size) for size in verdict.batch_sizes)}"
+    )
+    shown.print(f"digest   {verdict.digest:016x}")
+
+
+@contextmanager
+def _working(what: str) -> Iterator[None]:
+    """Show that something goes on: a spinner on a terminal, else one line."""
+    if said.is_terminal:
+        with said.status(what):
+            yield
+    else:
+        said.print(f"{what} ...", soft_wrap=True)
+        yield
+
+
+def _prepare_engine() -> None:
+    compiled = replay.is_compiled()
+    with _working("loading the engine" if compiled else "compiling the engine (once, about 20 s)"):
+        replay.warm_up()
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """A list that is not empty once the user pressed ctrl-C; a second time ends at once."""
+    pressed: list[int] = []
+
+    def on_interrupt(number: int, _frame: object) -> None:
+        pressed.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _feed(job: replay.Journaled | replay.Unjournaled, batch: int, count: int) -> replay.Step:
+    """Run a replay to its end or to the first ctrl-C; close it either way."""
+    columns = (
+        TextColumn("replaying"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} events"),
+    )
+    started, first, reached = time.monotonic(), job.at.events, 0
+    with _interruptible() as pressed, Progress(*columns, console=said, transient=True) as bar:
+        task = bar.add_task("replaying", total=count)
+        for step in job.steps(batch):
+            if step.events - reached >= EVENTS_PER_PROGRESS:
+                bar.update(task, completed=step.events)
+                reached = step.events
+            if pressed:
+                break
+    job.close()
+    seconds = time.monotonic() - started
+    rate = (job.at.events - first) / seconds
+    said.print(f"replayed {job.at.events - first:,} events in {seconds:.2f} s ({rate:,.0f} per s)")
+    return job.at
+
+
+def _say_recovery(recovery: Recovery | None) -> None:
+    """Say what an existing run held, when there was one."""
+    if recovery is None or not recovery.replayed_events + recovery.snapshot_events:
+        return
+    events = recovery.snapshot_events + recovery.replayed_events
+    said.print(f"this run exists: its {events:,} events were replayed and proved, going on there")
+    if recovery.cut is not None:
+        said.print(f"cut {recovery.cut.cut:,} bytes of an unfinished last commit")
+    for text in recovery.skipped:
+        said.print(f"snapshot skipped: {text}", soft_wrap=True)
+
+
+def _say_recording(recording: Recording) -> None:
+    """Say what a recording holds, what was wrong with it and what was assumed."""
+    shown.print(f"{len(recording.events):,} events, {len(recording.slugs)} windows")
+    for head, lines in (
+        ("data", replay.problems_of(recording)),
+        ("assumed", recording.assumptions),
+    ):
+        for line in lines:
+            shown.print(f"{head:<8} {line}", highlight=False, markup=False, soft_wrap=True)

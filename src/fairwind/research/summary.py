@@ -1,0 +1,72 @@
+"""What a replay says on the terminal: totals, strategies, and where it disagrees with its data.
+
+In: a Report. Out: a few tables on a console. Never here: a figure that the report does not hold.
+"""
+
+from rich.console import Console
+from rich.table import Table
+
+from fairwind.research.document import Report, Strategy, Window
+from fairwind.research.metrics import Interval
+
+LINES = 10
+"""At most so many disagreements, problems and assumptions each; the report has all."""
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the summary of a run."""
+    totals = report.totals
+    console.print(
+        f"{totals.events:,} events; {totals.windows} windows, {totals.windows_settled} settled; "
+        f"{totals.labels_agree} of {totals.labels} labels agree; {totals.trades} trades, "
+        f"{totals.open_positions} open; net {totals.net_pnl:+,.2f} dollars",
+        highlight=False,
+    )
+    table = Table("strategy", "scans", "trades", "net, dollars", "per trade", "held mostly by")
+    for name, strategy in report.strategies.items():
+        if strategy.scans:
+            table.add_row(name, *_figures(strategy))
+    if table.row_count:
+        console.print(table)
+    _several(console, "label", [_disagreement(w) for w in report.windows if w.agrees is False])
+    _several(console, "data", list(report.problems))
+    _several(console, "assumed", list(report.assumptions))
+    realism = ", ".join(f"{name} {value}" for name, value in report.realism.items())
+    console.print(f"realism  {realism}", highlight=False)
+    _several(console, "kind to us", report.optimistic)
+    console.print(f"digest   {report.digest}", highlight=False)
+
+
+def _figures(strategy: Strategy) -> tuple[str, ...]:
+    held = sorted(strategy.holds.items(), key=lambda item: (-item[1], item[0]))[:3]
+    return (
+        f"{strategy.scans:,}",
+        str(strategy.trades),
+        f"{strategy.net_pnl:+.2f}",
+        _interval(strategy.expectancy),
+        ", ".join(f"{code} {100 * n / strategy.scans:.0f} %" for code, n in held),
+    )
+
+
+def _interval(found: Interval) -> str:
+    if found.mean is None:
+        return "none"
+    if found.low is None or found.high is None:
+        return f"{found.mean:+.2f}"
+    return f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+
+
+def _disagreement(window: Window) -> str:
+    label = window.label
+    assert label is not None
+    return (
+        f"{window.slug}: expected strike {label.strike}, final {label.final}, {label.outcome}; "
+        f"found {window.strike}, {window.final}, {window.outcome or window.state}"
+    )
+
+
+def _several(console: Console, head: str, lines: list[str]) -> None:
+    for line in lines[:LINES]:
+        console.print(f"{head:<8} {line}", highlight=False, markup=False, soft_wrap=True)
+    if len(lines) > LINES:
+        console.print(f"{head:<8} and {len(lines) - LINES} more, in the report", highlight=False)
