@@ -22,6 +22,7 @@ def clear(state, slot):  # type: ignore[no-untyped-def]
         state.consumed[at] = 0
     market.bid = 0
     market.ask = TOP_LEVEL
+    market.step = max(market.tick_e4 // GRID_E4, 1)
     market.consumed = 0
     market.valid = 0
 

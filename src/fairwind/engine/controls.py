@@ -15,7 +15,44 @@ from fairwind.engine.state import CASH, ORDERS, Out, State, defaults
 
 
 def apply(state: State, out: Out, control: AnyControl, specs: Sequence[StrategySpec]) -> None:
-    """Change the state as the control says. BadConfig when it names what does not exist."""
+    """Change the state as the control says; one that cannot be followed is counted as refused.
+
+    It is never an error here: the control is in the journal, and a recovery meets it again.
+    Whoever makes controls calls `check` first.
+    """
+    try:
+        check(control, specs)
+        change(state, out, control, specs)
+    except BadConfig:
+        state.record.refused_controls += 1
+
+
+def check(control: AnyControl, specs: Sequence[StrategySpec]) -> None:
+    """BadConfig when the control names what does not exist or a value out of its bounds."""
+    match control:
+        case controls.Configure():
+            for name, high in _BOUNDS.items():
+                bounded(name, getattr(control, name), high)
+        case controls.Deposit(amount_micro=amount) | controls.Withdraw(amount_micro=amount):
+            bounded("amount_micro", amount - 1, 10**15)
+        case controls.Enable(strategy=name):
+            number_of(specs, name)
+        case controls.SetMultiplier(strategy=name, value=value):
+            number_of(specs, name)
+            bounded(f"multiplier of {name}", value, 2.0)
+        case controls.SetParameter(strategy=name, value=value):
+            spec = specs[number_of(specs, name)]
+            spec.parameters[spec.parameter(control.name)].checked(value, name)
+
+
+def bounded(name: str, value: float, high: float) -> None:
+    """BadConfig when the value is not within 0 and `high`."""
+    if not 0 <= value <= high:
+        raise BadConfig(f"{name}: expected 0 to {high:g}, found {value:g}")
+
+
+def change(state: State, out: Out, control: AnyControl, specs: Sequence[StrategySpec]) -> None:
+    """Apply a checked control."""
     record = state.record
     match control:
         case controls.Configure():
@@ -24,23 +61,36 @@ def apply(state: State, out: Out, control: AnyControl, specs: Sequence[StrategyS
             move_cash(state, out, amount, deposit=isinstance(control, controls.Deposit))
         case controls.Enable(strategy=name, enabled=enabled):
             record.strategies["enabled"][number_of(specs, name)] = enabled
-        case controls.SetParameter():
-            set_parameter(state, control, specs)
+        case controls.SetParameter(strategy=name, value=value):
+            number = number_of(specs, name)
+            record.parameters[number, specs[number].parameter(control.name)] = value
         case controls.SetMultiplier(strategy=name, value=value):
-            if not 0.0 <= value <= 2.0:
-                raise BadConfig(f"multiplier of {name}: expected 0 to 2, found {value:g}")
             record.strategies["multiplier"][number_of(specs, name)] = value
         case controls.Halt():
-            record["halted"] = 1
+            record.halted = 1
             cancel_all(state, out)
         case controls.Resume():
-            record["halted"] = record["drawdown"] = 0
-            record["peak_micro"] = record["equity_micro"]
+            record.halted = record.drawdown = 0
+            record.peak_micro = record.equity_micro
         case controls.Reset(force_defaults=force):
             cancel_all(state, out)
             record.strategies["losses"] = 0
             record.strategies["cooldown_until_ns"] = 0
-            defaults(state, specs, keep_toggles=not force)
+            record.positions["last_entry_ns"] = 0
+            record.positions["entries"] = 0
+            if force:
+                defaults(state, specs)
+
+
+_BOUNDS = {
+    "latency_ms": 60_000.0,
+    "cap_strategy": 1.0,
+    "cap_family": 1.0,
+    "cap_underlying": 1.0,
+    "cap_direction": 1.0,
+    "cap_utilization": 1.0,
+    "drawdown_stop": 1.0,
+}
 
 
 def number_of(specs: Sequence[StrategySpec], name: str) -> int:
@@ -61,24 +111,11 @@ def configure(state: State, control: controls.Configure) -> None:
         record[f"cap_{name}"] = getattr(control, f"cap_{name}")
 
 
-def set_parameter(
-    state: State, control: controls.SetParameter, specs: Sequence[StrategySpec]
-) -> None:
-    """Set one parameter within its bounds."""
-    number = number_of(specs, control.strategy)
-    position = specs[number].parameter(control.name)
-    value = specs[number].parameters[position].checked(control.value, control.strategy)
-    state.record.parameters[number, position] = value
-
-
 def move_cash(state: State, out: Out, amount_micro: int, *, deposit: bool) -> None:
     """Post a deposit or withdrawal and move the day's peak with it."""
     free = int(state.record.accounts[CASH])
-    if amount_micro <= 0 or (not deposit and amount_micro > free):
-        raise BadConfig(
-            f"expected an amount above 0{'' if deposit else f' and at most {free}'} "
-            f"micro-dollars, found {amount_micro}"
-        )
+    if not deposit and amount_micro > free:
+        raise BadConfig(f"withdraw: expected at most {free} micro-dollars, found {amount_micro}")
     record = state.record
     fact = ledger.DEPOSIT if deposit else ledger.WITHDRAW
     change = amount_micro if deposit else -amount_micro

@@ -12,7 +12,7 @@ from fairwind.core.digest import fold_output
 from fairwind.core.holds import Hold
 from fairwind.core.outputs import Fact, OrderState, OrderType
 from fairwind.core.rules import fee_micro
-from fairwind.engine import books, ledger, orders
+from fairwind.engine import ledger, orders
 from fairwind.engine.state import FILLS, GRID_E4, LEVELS, ORDERS, TOP_LEVEL, claim
 
 SENT, DELAYED = int64(OrderState.SENT), int64(OrderState.DELAYED)
@@ -32,24 +32,35 @@ LOT_MICRO = orders.LOT_MICRO
 
 @compiled
 def deliver(state, out, until_ns):  # type: ignore[no-untyped-def]
-    """Let everything that is due by `until_ns` reach the venue, in order of its due time."""
-    while state.next_due_ns <= until_ns:
-        due = state.next_due_ns
+    """Let everything that is due by `until_ns` reach the venue: by due time, then submission."""
+    while state.next_due_ns <= until_ns and state.next_due_ns != NEVER_NS:
+        first = -1
+        due = NEVER_NS
+        for number in range(ORDERS):
+            order = state.orders[number]
+            when = min(order.due_ns, order.cancel_ns) if order.order != 0 else NEVER_NS
+            earlier = when == due and first >= 0 and order.sequence < state.orders[first].sequence
+            if when < due or earlier:
+                due = when
+                first = number
+        state.next_due_ns = due
+        if due > until_ns or first < 0:
+            return
         state.now_ns = max(state.now_ns, due)
-        for number in range(ORDERS):
-            order = state.orders[number]
-            if order.order != 0 and order.due_ns <= due:
-                order.due_ns = NEVER_NS
-                arrive(state, out, number)
-            if order.order != 0 and order.cancel_ns <= due:
-                order.cancel_ns = NEVER_NS
-                orders.finish(state, out, number, CANCELLED, NO_HOLD)
-        earliest = NEVER_NS
-        for number in range(ORDERS):
-            order = state.orders[number]
-            if order.order != 0:
-                earliest = min(earliest, order.due_ns, order.cancel_ns)
-        state.next_due_ns = earliest
+        reach(state, out, first)
+
+
+@compiled
+def reach(state, out, number):  # type: ignore[no-untyped-def]
+    """One message of ours is at the venue: the order itself, or else its cancellation."""
+    order = state.orders[number]
+    if order.due_ns <= state.now_ns:
+        order.due_ns = NEVER_NS
+        arrive(state, out, number)
+    elif order.state == DELAYED and not orders.cancellable(state, state.markets[order.slot]):
+        order.cancel_ns = order.due_ns
+    else:
+        orders.finish(state, out, number, CANCELLED, NO_HOLD)
 
 
 @compiled
@@ -223,6 +234,7 @@ def bought(state, out, number, cost_micro, fee, size_micro):  # type: ignore[no-
     order = state.orders[number]
     position = state.positions[order.strategy, order.slot]
     position.market = order.market
+    position.traded = 1
     if order.outcome == UP:
         position.up_micro += size_micro
         position.up_cost_micro += cost_micro
@@ -240,19 +252,28 @@ def bought(state, out, number, cost_micro, fee, size_micro):  # type: ignore[no-
 
 
 @compiled
+def share_of(cost_micro, size_micro, held_micro):  # type: ignore[no-untyped-def]
+    """Floor of cost x size / held, without a product that overflows."""
+    lots = held_micro // LOT_MICRO
+    sold_lots = size_micro // LOT_MICRO
+    return cost_micro // lots * sold_lots + cost_micro % lots * sold_lots // lots
+
+
+@compiled
 def sold(state, out, number, proceeds, fee, size_micro):  # type: ignore[no-untyped-def]
     """Shares out at their average cost, proceeds in, the difference realised."""
     order = state.orders[number]
     position = state.positions[order.strategy, order.slot]
     if order.outcome == UP:
-        cost = position.up_cost_micro * size_micro // position.up_micro
+        cost = share_of(position.up_cost_micro, size_micro, position.up_micro)
         position.up_micro -= size_micro
         position.up_cost_micro -= cost
     else:
-        cost = position.down_cost_micro * size_micro // position.down_micro
+        cost = share_of(position.down_cost_micro, size_micro, position.down_micro)
         position.down_micro -= size_micro
         position.down_cost_micro -= cost
     position.selling_micro -= size_micro
+    position.realised_micro += proceeds - cost
     row = out.postings[posting(state, out, number, FILL_FACT)]
     row.cash_micro = proceeds
     row.position_micro = -cost
@@ -280,55 +301,77 @@ def charge(state, out, number, fee, reserved):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def on_level(state, out, slot, side, level):  # type: ignore[no-untyped-def]
-    """A level changed: orders behind it move up at most to its new size; a crossed book fills."""
-    market = state.markets[slot]
-    size = state.books[(slot * 2 + side) * LEVELS + level]
+def on_book(state, out, slot):  # type: ignore[no-untyped-def]
+    """The book changed: queues are at most what is displayed, and a book that crosses us fills.
+
+    Cancels are taken from behind us first, so that the queue ahead shrinks only where the level
+    shows less than it (risk-averse, as in hftbacktest).
+    """
     for number in range(ORDERS):
         order = state.orders[number]
         if order.order == 0 or order.slot != slot or order.state < RESTING:
             continue
-        if order.book_side == side:
-            if order.level == level and order.ahead_micro > size:
-                order.ahead_micro = size
-            continue
-        through = level <= order.level if order.book_side == BID else level >= order.level
-        if through and size > 0 and books.two_sided(market):
-            make(state, out, number, size)
+        displayed = state.books[(slot * 2 + order.book_side) * LEVELS + order.level]
+        order.ahead_micro = min(order.ahead_micro, displayed)
+        market = state.markets[slot]
+        if market.valid == 1 and available(state, number) >= LOT_MICRO:
+            make(state, out, number, consume(state, number))
+
+
+@compiled
+def consume(state, number):  # type: ignore[no-untyped-def]
+    """Take what crosses the resting order out of the displayed depth. Returns shares micro."""
+    order = state.orders[number]
+    market = state.markets[order.slot]
+    buying_up = order.book_side == BID
+    at = order.slot * 2 * LEVELS + (LEVELS if buying_up else 0)
+    level = market.ask if buying_up else market.bid
+    direction = 1 if buying_up else -1
+    wanted = order.size_micro - order.filled_micro
+    taken = 0
+    while 0 < level < TOP_LEVEL and (order.level - level) * direction >= 0 and taken < wanted:
+        size = min(state.books[at + level] - state.consumed[at + level], wanted - taken)
+        if size > 0:
+            state.consumed[at + level] += size
+            taken += size
+        level += direction * market.step
+    market.consumed = 1
+    return taken
 
 
 @compiled
 def on_trade(state, out, slot, side, level, size_micro):  # type: ignore[no-untyped-def]
-    """A trade printed: what exceeds the queue ahead of us fills us. `side` is the taker's."""
+    """A trade printed: what exceeds the queue ahead of us fills us. `side` is the taker's.
+
+    Each share of the print fills one of our orders at most.
+    """
+    left = size_micro
     for number in range(ORDERS):
         order = state.orders[number]
         if order.order == 0 or order.slot != slot or order.state < RESTING:
             continue
-        if order.book_side == side:
-            continue  # the taker was on our side
-        beyond = level < order.level if order.book_side == BID else level > order.level
-        if beyond:
-            order.ahead_micro = 0
-            make(state, out, number, size_micro)
-        elif level == order.level:
-            reached = size_micro - order.ahead_micro
-            order.ahead_micro = max(order.ahead_micro - size_micro, 0)
-            if reached > 0:
-                make(state, out, number, reached)
+        through = level <= order.level if order.book_side == BID else level >= order.level
+        if order.book_side == side or not through:
+            continue
+        ahead = order.ahead_micro if level == order.level else 0
+        order.ahead_micro = max(ahead - size_micro, 0)
+        if left > ahead:
+            left -= make(state, out, number, left - ahead)
 
 
 @compiled
 def make(state, out, number, size_micro):  # type: ignore[no-untyped-def]
-    """Fill a resting order with up to `size_micro` at its own price."""
+    """Fill a resting order with up to `size_micro` at its own price. Returns what was filled."""
     order = state.orders[number]
     size = min(size_micro, order.size_micro - order.filled_micro) // LOT_MICRO * LOT_MICRO
-    if size <= 0 or unusable(state.markets[order.slot], order, state.now_ns) != NO_HOLD:
-        return
+    if size <= 0 or state.now_ns >= state.markets[order.slot].end_ns:
+        return 0
     fill(state, out, number, order.level, MAKER, size)
     if order.filled_micro == order.size_micro:
         orders.finish(state, out, number, FILLED, NO_HOLD)
     else:
         orders.advance(state, out, number, PARTIAL, NO_HOLD)
+    return size
 
 
 @compiled

@@ -14,7 +14,7 @@ from fairwind.core.holds import Hold
 from fairwind.core.outputs import Action, OrderState, OrderType
 from fairwind.core.rules import RuleKind, fee_micro, rule_row
 from fairwind.engine import ledger
-from fairwind.engine.state import GRID_E4, ORDER_ROWS, ORDERS, TOP_LEVEL, claim
+from fairwind.engine.state import CASH, GRID_E4, ORDER_ROWS, ORDERS, TOP_LEVEL, claim
 
 DECIDED, SENT, REFUSED = (
     int64(OrderState.DECIDED),
@@ -26,7 +26,7 @@ FIRST_FINAL = int64(OrderState.FILLED)
 BUY, SELL = int64(Action.BUY), int64(Action.SELL)
 POST_ONLY = int64(OrderType.POST_ONLY)
 BOOK_STALE, SPOT_STALE = int64(Hold.BOOK_STALE), int64(Hold.SPOT_STALE)
-REFERENCE_STALE, ANOMALY_CAP = int64(Hold.REFERENCE_STALE), int64(Hold.ANOMALY_CAP)
+REFERENCE_STALE, NO_CASH = int64(Hold.REFERENCE_STALE), int64(Hold.CASH)
 TAKER_DELAY = int64(RuleKind.TAKER_DELAY)
 NEVER_NS = 2**63 - 1
 FREE = int64(-1)
@@ -50,11 +50,15 @@ def worst_cost_micro(market, size_micro, limit_e4, maker):  # type: ignore[no-un
     cost = size_micro * limit_e4 // 10_000
     if maker:
         return cost
-    dearest_e4 = min(limit_e4, 5_000) if market.fee_form == 1 else limit_e4
-    if market.fee_form == 2:
-        dearest_e4 = min(limit_e4, 6_000)  # p * (p(1-p))^2 is largest at 0.6
+    dearest = dearest_e4(market, limit_e4)
     # One rounding per level walked can add 5 micro-dollars each; a hundred levels are allowed.
-    return cost + fee_micro(size_micro, dearest_e4, market.fee_rate_e6, market.fee_form) + 1_000
+    return cost + fee_micro(size_micro, dearest, market.fee_rate_e6, market.fee_form) + 1_000
+
+
+@compiled
+def dearest_e4(market, limit_e4):  # type: ignore[no-untyped-def]
+    """The price up to the limit at which the taker fee is largest: p(1-p) peaks at 0.5."""
+    return min(limit_e4, 6_000 if market.fee_form == 2 else 5_000)  # p (p(1-p))^2 peaks at 0.6
 
 
 @compiled
@@ -65,6 +69,8 @@ def describe(state, number, strategy, slot):  # type: ignore[no-untyped-def]
     signal = state.signal
     position = state.positions[strategy, slot]
     position.orders += 1
+    state.submitted += 1
+    order.sequence = state.submitted
     order.order = strategy << 40 | market.number << 16 | position.orders
     order.strategy = strategy
     order.slot = slot
@@ -118,13 +124,17 @@ def submit(state, out, number, size_micro, limit_e4):  # type: ignore[no-untyped
     up_price = limit_e4 if order.outcome == UP else 10_000 - limit_e4
     order.level = up_price // GRID_E4
     advance(state, out, number, DECIDED, NO_HOLD)
+    market = state.markets[order.slot]
     refusal = admissible(state, number)
+    if order.action == BUY and refusal == NO_HOLD:
+        maker = order.type == POST_ONLY
+        affordable = worst_cost_micro(market, size_micro, limit_e4, maker) <= state.accounts[CASH]
+        refusal = NO_HOLD if affordable else NO_CASH
     if refusal != NO_HOLD:
         finish(state, out, number, REFUSED, refusal)
         return
     position = state.positions[order.strategy, order.slot]
     if order.action == BUY:
-        market = state.markets[order.slot]
         worst = worst_cost_micro(market, size_micro, limit_e4, order.type == POST_ONLY)
         ledger.reserve(state, out, number, worst)
         position.entries += 1
@@ -218,6 +228,13 @@ def taker_delay_ns(state, market):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def cancellable(state, market):  # type: ignore[no-untyped-def]
+    """Whether the rule of the moment lets an order be cancelled inside the taker delay."""
+    row = rule_row(state.rules, TAKER_DELAY, market.series % 4, state.now_ns)
+    return row < 0 or state.rules[row].b != 0
+
+
+@compiled
 def best_e4(market, outcome, action):  # type: ignore[no-untyped-def]
     """Best price to buy (the ask) or to sell (the bid) the outcome, in e4."""
     level = market.ask if (outcome == UP) == (action == BUY) else market.bid
@@ -226,11 +243,14 @@ def best_e4(market, outcome, action):  # type: ignore[no-untyped-def]
 
 @compiled
 def limit_e4(market, outcome, action, wanted_e4, ticks):  # type: ignore[no-untyped-def]
-    """The order's limit in e4, on the tick, at most `ticks` worse than the best price."""
+    """The order's limit in e4, on the tick, at most `ticks` worse than the best price.
+
+    0 when no legal price is as good as the wanted one.
+    """
     tick = market.tick_e4
     best = best_e4(market, outcome, action)
     if action == BUY:
-        limit = min(wanted_e4 // tick * tick, best + ticks * tick)
+        limit = min(wanted_e4 // tick * tick, best + ticks * tick, 10_000 - tick)
     else:
-        limit = max(-(-wanted_e4 // tick) * tick, best - ticks * tick)
-    return min(max(limit, tick), 10_000 - tick)
+        limit = max(-(-wanted_e4 // tick) * tick, best - ticks * tick, tick)
+    return limit if tick <= limit <= 10_000 - tick else 0

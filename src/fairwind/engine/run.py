@@ -66,19 +66,16 @@ def _run(
     payload_of: Callable[[int], bytes],
     specs: Sequence[StrategySpec] | None,
 ) -> int:
-    done = 0
-    while True:
-        done += int(consume(state.array, events, done, out.array))
-        if done == len(events) or int(events[done]["kind"]) != CONTROL or is_full(out.record):
-            break
+    done = int(consume(state.array, events, 0, out.array))
+    while done < len(events) and not state.broken[0] and out.filled() <= ROOM:
         payload = payload_of(int(events[done]["price"]))
         control = core_controls.decode(payload, int(events[done]["price"]))
         begin_control(state.array, events, done, out.array)
-        if state.record.broken:
-            break
-        controls.apply(state, out, control, specs if specs is not None else roster())
-        done += 1
-    if state.record.broken:
+        if not state.broken[0]:
+            controls.apply(state, out, control, specs if specs is not None else roster())
+            done += 1
+        done += int(consume(state.array, events, done, out.array))
+    if state.broken[0]:
         raise AssertionError(failure(state))
     return done
 
@@ -92,18 +89,12 @@ def roster() -> Sequence[StrategySpec]:
 
 def failure(state: State) -> str:
     """What broke, for the person who has to look at it."""
-    code = int(state.record.broken)
+    code = int(state.broken[0])
     what = ledger.BROKEN.get(code, "an event is older than the one before it")
     return (
         f"engine halted at event {state.events()} (ts_ns {int(state.record.now_ns)}): {what}; "
         "replay the journal up to this event to see why"
     )
-
-
-@compiled
-def is_full(out):  # type: ignore[no-untyped-def]
-    """Whether one more event could overflow an output table."""
-    return out.rows > ROOM
 
 
 @compiled
@@ -127,7 +118,7 @@ def consume(states, events, first, outs):  # type: ignore[no-untyped-def]
     state, out = states[0], outs[0]
     for at in range(first, len(events)):
         event = events[at]
-        if event.kind == CONTROL or state.broken != 0 or is_full(out):
+        if event.kind == CONTROL or state.broken != 0 or out.rows > ROOM:
             return at - first
         now = event.ts_ns
         if now < state.now_ns:
@@ -155,7 +146,7 @@ def take(state, out, event):  # type: ignore[no-untyped-def]
         level(state, out, event)
     elif kind == TRADE:
         trade(state, out, event)
-    elif kind in (SPOT, REFERENCE) and event.market >= len(ASSETS):
+    elif kind in (SPOT, REFERENCE) and not (event.market < len(ASSETS) and event.price > 0):
         state.orphans += 1
     elif kind == SPOT:
         asset = state.assets[event.market]
@@ -187,20 +178,21 @@ def level(state, out, event):  # type: ignore[no-untyped-def]
     side = np.int64(event.side)
     start = (slot * 2 + side) * LEVELS
     if market.consumed != 0:
-        state.consumed[start + index] = 0
+        # What we took stays taken as long as the level shows no more than that.
+        state.consumed[start + index] = min(state.consumed[start + index], event.size)
     top = books.set_level(state, market, start, side, index, event.size)
     market.book_ts_ns = event.ts_ns
     market.book_ts_source_ns = event.ts_source_ns
     market.book_sequence += 1
     market.changed |= ON_TOP | ON_BOOK if top else ON_BOOK
-    if market.resting != 0:
-        exchange.on_level(state, out, slot, side, index)
     if event.flags & MORE == 0:
         if market.valid != VALID and market.gap == 0:
             market.valid = VALID
         market.parity = event.flags & PARITY
         changed = market.changed
         market.changed = 0
+        if market.resting != 0:
+            exchange.on_book(state, out, slot)
         evaluate(state, out, slot, changed)
 
 
@@ -208,7 +200,7 @@ def level(state, out, event):  # type: ignore[no-untyped-def]
 def trade(state, out, event):  # type: ignore[no-untyped-def]
     """A print: remembered, and offered to our resting orders."""
     slot = windows.find(state, event.market)
-    if slot < 0:
+    if slot < 0 or not 0 < event.price < 10_000 or event.size <= 0:
         state.orphans += 1
         return
     market = state.markets[slot]
@@ -224,7 +216,8 @@ def trade(state, out, event):  # type: ignore[no-untyped-def]
 def reference(state, out, event):  # type: ignore[no-untyped-def]
     """An oracle print: boundaries, the offset from spot, then whoever trades on it."""
     stream_known = event.ref == 0 or event.ref == 30 or event.ref == 60
-    if not stream_known or event.price <= 0:
+    from_the_future = event.ts_source_ns > event.ts_ns + SECOND_NS
+    if not stream_known or from_the_future:
         state.orphans += 1
         return
     if not windows.on_print(state, out, event):
@@ -275,11 +268,12 @@ def rare(state, out, event):  # type: ignore[no-untyped-def]
         market.book_sequence += 1
         if event.flags & MORE == 0:
             evaluate(state, out, slot, ON_BOOK | ON_TOP)
-    elif event.kind == TICK and 0 < event.price <= 5_000 and event.price % GRID_E4 == 0:
+    elif event.kind == TICK and windows.legal_tick(event.price):
         market.tick_e4 = event.price
-        market.step = event.price // GRID_E4
+        finer = market.step % (event.price // GRID_E4) == 0
+        market.step = event.price // GRID_E4 if finer else 1  # old levels stand until replaced
     elif event.kind == FEES:
-        windows.set_fees(market, event)
+        windows.set_fees(state, slot, event)
 
 
 @compiled

@@ -23,7 +23,8 @@ NO_SIDE = 2
 SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
 _NO_BITS = np.uint64(0)
-_TABLE_FULL = np.uint64(1 << Hold.ANOMALY_CAP)
+_ANOMALY = np.uint64(1 << Hold.ANOMALY_CAP)
+ORDERS_PER_WINDOW = 60_000
 
 
 @compiled
@@ -72,6 +73,10 @@ def decide(state, out, strategy, slot, own):  # type: ignore[no-untyped-def]
     signal = state.signal
     parameter = state.parameters[strategy]
     features.valuation(state, slot)
+    if not sound(signal):
+        state.invalid_scans += 1
+        clear(signal)
+        own = own | _ANOMALY
     mask = own | gates.integrity(market, parameter) | gates.price(market, parameter, signal)
     mask |= gates.permission(state, state.strategies[strategy], position, parameter)
     shares = 0
@@ -80,8 +85,8 @@ def decide(state, out, strategy, slot, own):  # type: ignore[no-untyped-def]
     if signal.side != NO_SIDE and signal.wish != SELL:
         shares, capital = sizing.size(state, strategy, slot)
         mask |= capital
-    if state.orders_used >= ORDERS - 1:
-        mask |= _TABLE_FULL
+    if state.orders_used >= ORDERS - 1 or position.orders >= ORDERS_PER_WINDOW:
+        mask |= _ANOMALY
     hold = gates.first(mask) if mask != _NO_BITS else NO_HOLD
     second = market.now_ns // SECOND_NS
     changed = position.scan_hold != hold or position.scan_side != signal.side
@@ -98,6 +103,15 @@ def decide(state, out, strategy, slot, own):  # type: ignore[no-untyped-def]
         send(state, out, strategy, slot, shares)
     elif signal.wish == BUY and changed:
         refuse(state, out, strategy, slot, mask)
+
+
+@compiled
+def sound(signal):  # type: ignore[no-untyped-def]
+    """Whether the strategy kept to the contract: closed enums, finite numbers."""
+    closed = 0 <= signal.side <= NO_SIDE and 0 <= signal.wish <= CANCEL and 0 <= signal.type <= 3
+    sized = abs(signal.price) + abs(signal.limit) + abs(signal.shares)
+    total = sized + abs(signal.net_edge) + abs(signal.stderr) + abs(signal.required)
+    return closed and total < 1e9 and signal.shares >= 0.0
 
 
 @compiled
@@ -135,7 +149,8 @@ def close(state, out, strategy, slot):  # type: ignore[no-untyped-def]
     position = state.positions[strategy, slot]
     held = position.up_micro if signal.side == 0 else position.down_micro
     shares = (held - position.selling_micro) // orders.LOT_MICRO * orders.LOT_MICRO
-    if shares <= 0 or orders.free_row(state) == orders.FREE:
+    full = orders.free_row(state) == orders.FREE or position.orders >= ORDERS_PER_WINDOW
+    if shares <= 0 or signal.limit <= 0.0 or full:
         return
     send(state, out, strategy, slot, shares)
 
@@ -144,7 +159,7 @@ def close(state, out, strategy, slot):  # type: ignore[no-untyped-def]
 def refuse(state, out, strategy, slot, mask):  # type: ignore[no-untyped-def]
     """Say which order was not sent, and by which gates."""
     number = orders.free_row(state)
-    if number == orders.FREE:
+    if number == orders.FREE or state.positions[strategy, slot].orders >= ORDERS_PER_WINDOW:
         return
     orders.describe(state, number, strategy, slot)
     certify(state, number, strategy)

@@ -8,11 +8,12 @@ import numpy as np
 
 from fairwind.core.compiled import compiled
 from fairwind.core.holds import Hold
-from fairwind.engine import gates
+from fairwind.engine import features, gates, orders
 from fairwind.engine.ledger import BY_ASSET, BY_DIRECTION, BY_FAMILY
 from fairwind.engine.state import CASH, POSITIONS, RESERVED
 
 LOT_MICRO = 10_000
+ROUNDING_MICRO = 2_000.0
 POST_ONLY, GTC = 3, 2
 _CASH, _MIN_SIZE = np.uint64(1 << Hold.CASH), np.uint64(1 << Hold.MIN_SIZE)
 _STRATEGY, _FAMILY = np.uint64(1 << Hold.CAP_STRATEGY), np.uint64(1 << Hold.CAP_FAMILY)
@@ -29,7 +30,7 @@ def kelly(edge, stderr, cost, fraction):  # type: ignore[no-untyped-def]
     times `fraction`. 0 when the lower bound of the edge is not positive.
     """
     lower = edge - stderr
-    if lower <= 0.0 or cost >= 1.0:
+    if not (lower > 0.0 and 0.0 < cost < 1.0):
         return 0.0
     return fraction * lower / (1.0 - cost)
 
@@ -67,13 +68,14 @@ def size(state, strategy, slot):  # type: ignore[no-untyped-def]
     parameter = state.parameters[strategy]
     room, mask = rooms(state, strategy, slot, signal.side)
     # The limit, not the expected price: what the order may cost is what is staked.
-    cost = signal.limit + max(market.fee_up, market.fee_down)
+    dearest = orders.dearest_e4(market, int(signal.limit * 1e4 + 0.5)) * 1e-4
+    cost = signal.limit + features.fee_per_share(dearest, market.fee_rate_e6, market.fee_form)
     fraction = kelly(signal.net_edge, signal.stderr, cost, parameter[gates.KELLY_FRACTION])
     equity = float(state.equity_micro)
     stake = fraction * equity * state.strategies[strategy].multiplier
-    # 0.1 % is left for rounding, so that the reserve of the order fits into the room.
-    stake = min(stake, parameter[gates.ORDER_MAX] * 1e6, 0.999 * room)
-    if stake < parameter[gates.ORDER_MIN] * 1e6 or stake <= 0.0 or cost <= 0.0:
+    # What the reserve adds for rounding must fit into the room as well.
+    stake = min(stake, parameter[gates.ORDER_MAX] * 1e6, room - ROUNDING_MICRO)
+    if stake < parameter[gates.ORDER_MIN] * 1e6 or stake <= 0.0 or signal.limit <= 0.0:
         return 0, mask | _MIN_SIZE
     shares = int(stake / cost)
     if signal.shares > 0.0:

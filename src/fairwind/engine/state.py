@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairwind.core import rules
-from fairwind.core.compiled import compiled
+from fairwind.core.compiled import INTERPRETED, compiled
 from fairwind.core.errors import Corrupt
 from fairwind.core.events import ASSETS
 from fairwind.core.outputs import TABLES, Family
@@ -71,8 +71,8 @@ ASSET = _table(
 REFERENCE = _table("value_e8 remainder observed_ns ts_ns", "value")
 
 POSITION = _table(
-    "market up_micro down_micro up_cost_micro down_cost_micro fees_micro selling_micro "
-    "entries open_orders last_entry_ns orders "
+    "market up_micro down_micro up_cost_micro down_cost_micro fees_micro realised_micro traded "
+    "selling_micro entries open_orders last_entry_ns orders "
     "settled_up_micro settled_down_micro scan_own scan_hold scan_side scan_second",
     "",
 )
@@ -84,7 +84,7 @@ STRATEGY = _table(
 )
 
 ORDER_ROW = _table(
-    "order strategy slot market outcome action type state book_side level limit_e4 "
+    "order sequence strategy slot market outcome action type state book_side level limit_e4 "
     "size_micro filled_micro reserved_micro due_ns cancel_ns ahead_micro "
     "decision_mid_half_e4 arrival_mid_half_e4 probability_e6 net_edge_e4 "
     "book_ts_ns book_ts_source_ns book_sequence spot_ts_ns reference_ts_ns "
@@ -112,7 +112,8 @@ _SCALARS = _table(
     "events now_ns second_ns strategies_used active_used orders_used next_due_ns dirty broken "
     "latency_ns taker_delay own_consumption queue "
     "halted drawdown day peak_micro equity_micro "
-    "orphans bad_levels duplicates refused_listings anomalies",
+    "orphans bad_levels duplicates refused_listings refused_controls invalid_scans "
+    "anomalies submitted",
     "cap_strategy cap_family cap_underlying cap_direction cap_utilization drawdown_stop",
 )
 
@@ -141,13 +142,22 @@ STATE = np.dtype(
 """The whole engine as one record: compiled code gets one pointer, a snapshot is its bytes."""
 
 
+def _record(dtype: np.dtype[np.void]) -> tuple[NDArray[Any], Any]:
+    """One zeroed record: as the array that compiled code takes, and for access by attribute.
+
+    Interpreted code reaches fields by attribute too, so there both are of the same kind.
+    """
+    array = np.zeros(1, dtype)
+    by_attribute = array.view(np.recarray)
+    return (by_attribute if INTERPRETED else array), by_attribute[0]
+
+
 class State:
     """The engine's state as Python holds it; `record` is what the engine's functions take."""
 
     def __init__(self) -> None:
-        # A recarray, because interpreted runs reach fields by attribute as compiled ones do.
-        self.array = np.zeros(1, STATE).view(np.recarray)
-        self.record: Any = self.array[0]
+        self.array, self.record = _record(STATE)
+        self.broken = self.array["broken"]
 
     def digest(self) -> int:
         """The 64-bit digest over every input and output so far."""
@@ -172,8 +182,9 @@ class Out:
     """Room for outputs as Python holds it; `record` is what the engine's functions take."""
 
     def __init__(self) -> None:
-        self.array = np.zeros(1, OUT).view(np.recarray)
-        self.record: Any = self.array[0]
+        self.array, self.record = _record(OUT)
+        self._counts = self.array["counts"]
+        self._rows = self.array["rows"]
 
     @classmethod
     def fresh(cls) -> "Out":
@@ -183,13 +194,17 @@ class Out:
     def rows(self) -> dict[str, NDArray[Any]]:
         """The filled rows of every table, as views."""
         plain = self.array.view(np.ndarray)
-        counts = self.record.counts
+        counts = self._counts[0]
         return {name: plain[name][0, : counts[at]] for at, name in enumerate(TABLES)}
+
+    def filled(self) -> int:
+        """How many rows are filled in all tables."""
+        return int(self._rows[0])
 
     def clear(self) -> None:
         """Forget all rows."""
-        self.record.counts[:] = 0
-        self.record.rows = 0
+        self._counts[:] = 0
+        self._rows[:] = 0
 
 
 @compiled
@@ -216,17 +231,16 @@ def fresh(specs: "Sequence[StrategySpec] | None" = None) -> State:
     record.rules["kind"] = -1
     table = rules.table()
     record.rules[: len(table)] = table
-    defaults(state, specs, keep_toggles=False)
+    defaults(state, specs)
     bind(state, specs)
     return state
 
 
-def defaults(state: State, specs: "Sequence[StrategySpec]", *, keep_toggles: bool) -> None:
-    """Set every strategy's parameters, multiplier and (unless kept) switch to its defaults."""
+def defaults(state: State, specs: "Sequence[StrategySpec]") -> None:
+    """Set every strategy's switch, parameters and multiplier to its defaults."""
     for number, spec in enumerate(specs):
         row = state.record.strategies[number]
-        if not keep_toggles:
-            row.enabled = spec.enabled
+        row.enabled = spec.enabled
         row.series, row.family, row.unit = spec.series, spec.family, spec.unit
         row.subscriptions = int(spec.subscriptions)
         row.multiplier = 1.0

@@ -9,11 +9,11 @@ from numpy import int64
 
 from fairwind.core.compiled import compiled
 from fairwind.core.digest import fold_output
-from fairwind.core.events import HORIZONS_S, Source
+from fairwind.core.events import ALL_MARKETS, HORIZONS_S, Source
 from fairwind.core.outputs import WindowState
 from fairwind.core.rules import RuleKind, rule_row
 from fairwind.engine import books, exchange, ledger, risk
-from fairwind.engine.state import ACTIVE, GRID_E4, MARKETS, WINDOWS, claim
+from fairwind.engine.state import ACTIVE, GRID_E4, MARKETS, ORDERS, WINDOWS, claim
 
 LISTED, STRUCK = int64(WindowState.LISTED), int64(WindowState.STRUCK)
 STRIKE_MISSED, FINAL = int64(WindowState.STRIKE_MISSED), int64(WindowState.FINAL)
@@ -62,8 +62,8 @@ def list_market(state, out, event):  # type: ignore[no-untyped-def]
     horizon = event.ref % 4
     start = event.ts_source_ns
     rule = rule_row(state.rules, SETTLEMENT, horizon, start)
-    off_grid = event.price < GRID_E4 or event.price > 5_000 or event.price % GRID_E4 != 0
-    untradable = rule < 0 or state.rules[rule].a < 0 or off_grid or event.ref >= SERIES
+    known = event.ref < SERIES and event.market != ALL_MARKETS and event.size >= 0
+    untradable = rule < 0 or state.rules[rule].a < 0 or not legal_tick(event.price) or not known
     if untradable or state.active_used >= ACTIVE:
         state.refused_listings += 1
         return
@@ -87,6 +87,12 @@ def list_market(state, out, event):  # type: ignore[no-untyped-def]
     state.active[state.active_used] = slot
     state.active_used += 1
     report(state, out, slot)
+
+
+@compiled
+def legal_tick(tick_e4):  # type: ignore[no-untyped-def]
+    """Whether prices on this tick lie on the book's grid."""
+    return 0 < tick_e4 <= 1_000 and tick_e4 % GRID_E4 == 0 and 10_000 % tick_e4 == 0
 
 
 @compiled
@@ -114,18 +120,27 @@ def blank(state, slot):  # type: ignore[no-untyped-def]
         position.up_micro = position.down_micro = 0
         position.up_cost_micro = position.down_cost_micro = position.fees_micro = 0
         position.selling_micro = position.entries = position.open_orders = 0
-        position.last_entry_ns = position.orders = 0
+        position.last_entry_ns = position.orders = position.realised_micro = position.traded = 0
         position.settled_up_micro = position.settled_down_micro = 0
         position.scan_own = position.scan_hold = position.scan_side = position.scan_second = -1
 
 
 @compiled
-def set_fees(market, event):  # type: ignore[no-untyped-def]
+def set_fees(state, slot, event):  # type: ignore[no-untyped-def]
     """The market's own fee schedule replaces the dated rule.
 
     Only an exponent of 1 (or no fee) is implemented; any other leaves the market unpriced, so
-    that it is not traded on a guess.
+    that it is not traded on a guess. A change under open orders, which reserved for the old fee,
+    is refused as an anomaly.
     """
+    market = state.markets[slot]
+    for number in range(ORDERS):
+        if state.orders[number].order != 0 and state.orders[number].slot == slot:
+            state.anomalies += 1
+            return
+    if not 0 <= event.price <= 900_000:
+        market.priced = 0
+        return
     market.fee_rate_e6 = event.price
     market.fee_form = 1 if event.price > 0 else 0
     market.priced = 1 if event.price == 0 or event.size == 1 else 0
@@ -237,11 +252,11 @@ def settle(state, out, slot, payout_e4, by):  # type: ignore[no-untyped-def]
     market.window_state = FINAL
     for strategy in range(state.strategies_used):
         position = state.positions[strategy, slot]
-        held = position.up_micro + position.down_micro
         profit = ledger.settle(state, out, strategy, slot, UP, payout_e4)
         profit += ledger.settle(state, out, strategy, slot, DOWN, 10_000 - payout_e4)
-        if held > 0:
-            risk.outcome(state, strategy, profit - position.fees_micro)
+        if position.traded != 0:
+            total = profit + position.realised_micro - position.fees_micro
+            risk.outcome(state, strategy, total)
     report(state, out, slot)
     drop(state, slot)
 
