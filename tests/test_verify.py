@@ -54,6 +54,20 @@ def test_inputs_that_lost_their_outputs_are_not_counted_as_proved(
     assert (verdict.events, verdict.proved_events) == (3000, 2000)
 
 
+def test_an_unfinished_last_commit_is_not_called_proved(
+    tmp_path: Path, made: tuple[Events, dict[int, bytes]]
+) -> None:
+    events, payloads = made
+    fed(tmp_path, events[:3000], payloads, STEP).journal.abandon()
+    path = log.segment_path(tmp_path / "journal", 1)
+    path.write_bytes(path.read_bytes()[:-1])
+    divergence = verify(tmp_path).divergence
+    assert divergence is not None
+    assert "the next start cuts its" in str(divergence)
+    fed(tmp_path, events, payloads, STEP).close()
+    assert verify(tmp_path).proved
+
+
 def _frame_at(run: Path, kind: record.Kind, number: int) -> tuple[Path, int, record.Frame]:
     """Segment, payload offset and the `number`-th frame of that kind."""
     path = log.segment_path(run / "journal", 1)

@@ -48,10 +48,13 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
     cut: int  # bytes from the last whole commit to the end of the file
 
     def __str__(self) -> str:
+        advice = "restore this file from a copy, or run its sources again into a new folder"
+        if self.torn:
+            advice = f"the last commit is unfinished; the next start cuts its {self.cut} bytes"
         return (
             f"{self.path}: expected a whole frame at offset {self.offset} (frame {self.frame} of "
             f"segment {self.segment}, batch from event {self.first_event}), found {self.reason}; "
-            "restore this file from a copy, or keep the run as it is and replay its sources anew"
+            f"{advice}"
         )
 
 
