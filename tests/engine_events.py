@@ -222,7 +222,13 @@ OPEN_CAPS = {
 class Session:
     """One engine, its payloads and everything that it said."""
 
-    def __init__(self, *specs: StrategySpec, deposit: float = 1_000.0, **configure: Any) -> None:
+    def __init__(
+        self,
+        *specs: StrategySpec,
+        deposit: float = 1_000.0,
+        begin_ns: int = START_NS - 60 * SECOND_NS,
+        **configure: Any,
+    ) -> None:
         self.specs: Sequence[StrategySpec] = specs or (puppet_spec(),)
         self.state = fresh(self.specs)
         self.out = Out.fresh()
@@ -231,9 +237,9 @@ class Session:
         self.asked = 0
         self.parameters: dict[tuple[str, str], float] = {}
         settings: dict[str, Any] = {"latency_ms": 0.0, "taker_delay": False} | OPEN_CAPS
-        self.control(at(-60), Configure(**(settings | configure)))
+        self.control(begin_ns, Configure(**(settings | configure)))
         if deposit > 0:
-            self.control(at(-60), Deposit(amount_micro=round(deposit * DOLLAR)))
+            self.control(begin_ns, Deposit(amount_micro=round(deposit * DOLLAR)))
 
     @property
     def record(self) -> Any:
@@ -293,16 +299,20 @@ class Session:
 
     def ask(self, ts_ns: int, wish: Wish, strategy: str = "PUPPET", **wanted: float) -> None:
         """Let the puppet act now: what is not given is as asked before."""
-        self.asked += 1
-        self.set(ts_ns, strategy, wish=float(wish), serial=self.asked, **wanted)
+        self.prepare(ts_ns, wish, strategy, **wanted)
         self.feed(spot(ts_ns, 100_000))
 
-    def buy(self, ts_ns: int, shares: float, limit: float, **wanted: float) -> None:
+    def prepare(self, ts_ns: int, wish: Wish, strategy: str = "PUPPET", **wanted: float) -> None:
+        """Let the puppet act at the next spot price."""
+        self.asked += 1
+        self.set(ts_ns, strategy, wish=float(wish), serial=self.asked, **wanted)
+
+    def buy(self, ts_ns: int, shares: float, limit: float, **wanted: Any) -> None:
         """Ask for `shares` at no more than `limit` dollars; an Up FAK unless said otherwise."""
         wanted = {"side": 0, "type": OrderType.FAK, "market": 0} | wanted
         self.ask(ts_ns, Wish.BUY, shares=shares, limit=limit, **wanted)
 
-    def sell(self, ts_ns: int, limit: float, **wanted: float) -> None:
+    def sell(self, ts_ns: int, limit: float, **wanted: Any) -> None:
         """Ask to close what is held at no less than `limit` dollars; an Up FAK by default."""
         wanted = {"side": 0, "type": OrderType.FAK, "market": 0} | wanted
         self.ask(ts_ns, Wish.SELL, limit=limit, **wanted)
