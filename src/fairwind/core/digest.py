@@ -31,13 +31,13 @@ def of_event(event):  # type: ignore[no-untyped-def]
         | np.uint64(event.kind) << np.uint64(32)
         | np.uint64(event.source) << np.uint64(40)
         | np.uint64(event.side) << np.uint64(48)
-        | np.uint64(event.flags) << np.uint64(56)
+        | np.uint64(event["flags"]) << np.uint64(56)
     )
     return (
         np.uint64(event.ts_ns) * _TIME
         + np.uint64(event.ts_source_ns) * _SOURCE_TIME
         + np.uint64(event.price) * _PRICE
-        + np.uint64(event.size) * _SIZE
+        + np.uint64(event["size"]) * _SIZE
         + small * _SMALL
     )
 

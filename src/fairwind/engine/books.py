@@ -34,9 +34,11 @@ def set_level(state, market, start, side, level, size_micro):  # type: ignore[no
     `start` is the index of the side's level 0 in `state.books`; `level` is price_e4 / GRID_E4.
     """
     books = state.books
+    # A price finer than the announced tick: search every level from now on. Only a level that
+    # appears is tested, because the division costs as much as all the rest.
+    if books[start + level] == 0 and level % market.step != 0:
+        market.step = 1
     books[start + level] = size_micro
-    if level % market.step != 0:
-        market.step = 1  # prices finer than the announced tick: search every level from now on
     if side == BID:
         if level < market.bid:
             return False

@@ -170,14 +170,14 @@ def value(market, asset):  # type: ignore[no-untyped-def]
     if market.settling_count > 0:
         known = market.settling_sum / market.settling_count
     left = max(market.left_s, 0.0)
-    market.mean, market.variance = fair.settlement(
+    market.expected, market.variance = fair.settlement(
         left, float(market.averaging_s), level, known, per_second
     )
     # A print's scatter around our offset is mostly the lag between the venues; its mean is what
     # moves the settlement, known to about the scatter over the root of the prints averaged.
     level_variance = asset.basis_variance * BASIS_WEIGHT
     market.fair_up, market.fair_stderr, market.fair_delta = fair.probability(
-        market.mean, market.variance, market.strike, level_variance
+        market.expected, market.variance, market.strike, level_variance
     )
 
 

@@ -172,23 +172,23 @@ def level(state, out, event):  # type: ignore[no-untyped-def]
     market = state.markets[slot]
     index = event.price // GRID_E4
     on_grid = 0 < index < TOP_LEVEL and index * GRID_E4 == event.price
-    if market.number != event.market or not on_grid or event.size < 0 or event.side > 1:
+    if market.number != event.market or not on_grid or event["size"] < 0 or event.side > 1:
         state.bad_levels += 1
         return
     side = np.int64(event.side)
     start = (slot * 2 + side) * LEVELS
     if market.consumed != 0:
         # What we took stays taken as long as the level shows no more than that.
-        state.consumed[start + index] = min(state.consumed[start + index], event.size)
-    top = books.set_level(state, market, start, side, index, event.size)
+        state.consumed[start + index] = min(state.consumed[start + index], event["size"])
+    top = books.set_level(state, market, start, side, index, event["size"])
     market.book_ts_ns = event.ts_ns
     market.book_ts_source_ns = event.ts_source_ns
     market.book_sequence += 1
     market.changed |= ON_TOP | ON_BOOK if top else ON_BOOK
-    if event.flags & MORE == 0:
+    if event["flags"] & MORE == 0:
         if market.valid != VALID and market.gap == 0:
             market.valid = VALID
-        market.parity = event.flags & PARITY
+        market.parity = event["flags"] & PARITY
         changed = market.changed
         market.changed = 0
         if market.resting != 0:
@@ -200,15 +200,15 @@ def level(state, out, event):  # type: ignore[no-untyped-def]
 def trade(state, out, event):  # type: ignore[no-untyped-def]
     """A print: remembered, and offered to our resting orders."""
     slot = windows.find(state, event.market)
-    if slot < 0 or not 0 < event.price < 10_000 or event.size <= 0:
+    if slot < 0 or not 0 < event.price < 10_000 or event["size"] <= 0:
         state.orphans += 1
         return
     market = state.markets[slot]
     market.trade_price_e4 = event.price
-    market.trade_size_micro = event.size
+    market.trade_size_micro = event["size"]
     market.trade_side = event.side
     if market.resting != 0:
-        exchange.on_trade(state, out, slot, event.side, event.price // GRID_E4, event.size)
+        exchange.on_trade(state, out, slot, event.side, event.price // GRID_E4, event["size"])
     evaluate(state, out, slot, ON_TRADE)
 
 
@@ -266,7 +266,7 @@ def rare(state, out, event):  # type: ignore[no-untyped-def]
         market.gap = 0
         market.book_ts_ns = event.ts_ns
         market.book_sequence += 1
-        if event.flags & MORE == 0:
+        if event["flags"] & MORE == 0:
             evaluate(state, out, slot, ON_BOOK | ON_TOP)
     elif event.kind == TICK and windows.legal_tick(event.price):
         market.tick_e4 = event.price

@@ -27,7 +27,7 @@ _ANOMALY = np.uint64(1 << Hold.ANOMALY_CAP)
 ORDERS_PER_WINDOW = 60_000
 
 
-@compiled
+@compiled(forceinline=True)
 def consider(state, out, strategy, slot):  # type: ignore[no-untyped-def]
     """Evaluate one strategy in one market: signal, and where it matters gates, size and order.
 
@@ -182,7 +182,8 @@ def emit(state, out, strategy, slot, mask):  # type: ignore[no-untyped-def]
     row.score = signal.score
     row.threshold = signal.threshold
     row.probability = market.fair_up
-    row.net_edge_e4 = whole(signal.net_edge * 1e4)
+    edge_e4 = whole(signal.net_edge * 1e4)
+    row.net_edge_e4 = edge_e4
     row.edge_stderr_e4 = whole(signal.stderr * 1e4)
     row.required_edge_e4 = whole(signal.required * 1e4)
     row.price_e4 = whole(signal.price * 1e4)
@@ -200,7 +201,7 @@ def emit(state, out, strategy, slot, mask):  # type: ignore[no-untyped-def]
     known = market.fair_up == market.fair_up
     chance_e9 = int(market.fair_up * 1e9) if known else -1
     side_and_hold = (signal.side * 256 + row.hold) * 65_536 + market.number
-    fold_output(state, side_and_hold, np.int64(mask), chance_e9 * 16_384 + row.net_edge_e4)
+    fold_output(state, side_and_hold, np.int64(mask), chance_e9 * 16_384 + edge_e4)
 
 
 @compiled

@@ -58,7 +58,7 @@ MARKET = _table(
     "now_ns valued_event bid_e4 ask_e4 bid_size_micro ask_size_micro spread_e4 mid_half_e4 "
     "spot_ts_ns reference_ts_ns depth_up_micro depth_down_micro",
     # dollars, seconds, probabilities
-    "left_s spot reference strike settling_sum mean variance volatility volatility_ratio "
+    "left_s spot reference strike settling_sum expected variance volatility volatility_ratio "
     "fair_up fair_stderr fair_delta divergence eff_up eff_down fee_up fee_down",
 )
 """All that is known of one window market: what feeds said, and what follows from it."""

@@ -62,7 +62,7 @@ def list_market(state, out, event):  # type: ignore[no-untyped-def]
     horizon = event.ref % 4
     start = event.ts_source_ns
     rule = rule_row(state.rules, SETTLEMENT, horizon, start)
-    known = event.ref < SERIES and event.market != ALL_MARKETS and event.size >= 0
+    known = event.ref < SERIES and event.market != ALL_MARKETS and event["size"] >= 0
     untradable = rule < 0 or state.rules[rule].a < 0 or not legal_tick(event.price) or not known
     if untradable or state.active_used >= ACTIVE:
         state.refused_listings += 1
@@ -78,7 +78,7 @@ def list_market(state, out, event):  # type: ignore[no-untyped-def]
     market.averaging_s = state.rules[rule].a
     market.exact_boundary = state.rules[rule].b
     sizes = rule_row(state.rules, MIN_SIZE, horizon, start)
-    market.min_size_micro = event.size
+    market.min_size_micro = event["size"]
     market.min_buy_micro = state.rules[sizes].b if sizes >= 0 else 0
     fee = rule_row(state.rules, FEE, horizon, start)
     market.fee_rate_e6 = state.rules[fee].a if fee >= 0 else 0
@@ -109,7 +109,7 @@ def blank(state, slot):  # type: ignore[no-untyped-def]
     market.settled_by = BY_NOBODY
     market.settling_second = market.settling_count = market.valued_event = 0
     market.settling_sum = 0.0
-    market.strike = market.mean = market.variance = market.volatility = 0.0
+    market.strike = market.expected = market.variance = market.volatility = 0.0
     market.volatility_ratio = market.divergence = market.fair_delta = 0.0
     market.eff_up = market.eff_down = market.fee_up = market.fee_down = 0.0
     market.fair_up = np.nan
@@ -143,7 +143,7 @@ def set_fees(state, slot, event):  # type: ignore[no-untyped-def]
         return
     market.fee_rate_e6 = event.price
     market.fee_form = 1 if event.price > 0 else 0
-    market.priced = 1 if event.price == 0 or event.size == 1 else 0
+    market.priced = 1 if event.price == 0 or event["size"] == 1 else 0
 
 
 @compiled
@@ -167,7 +167,7 @@ def on_print(state, out, event):  # type: ignore[no-untyped-def]
         state.duplicates += 1
         return False
     latest.value_e8 = event.price
-    latest.remainder = event.size
+    latest.remainder = event["size"]
     latest.observed_ns = observed
     latest.ts_ns = event.ts_ns
     latest.value = event.price * 1e-8
@@ -185,7 +185,7 @@ def boundary(state, out, slot, event, latest, late):  # type: ignore[no-untyped-
         market.window_state = STRUCK if which != UNKNOWN else STRIKE_MISSED
         if which != UNKNOWN:
             market.strike_e8 = event.price if which == 1 else latest.value_e8
-            market.strike_remainder = event.size if which == 1 else latest.remainder
+            market.strike_remainder = event["size"] if which == 1 else latest.remainder
             market.strike = market.strike_e8 * 1e-8
         report(state, out, slot)
     ended = not late and observed >= market.end_ns and market.window_state != FINAL_MISSED
@@ -193,10 +193,11 @@ def boundary(state, out, slot, event, latest, late):  # type: ignore[no-untyped-
         which = deciding(market, market.end_ns, event, latest)
         if which != UNKNOWN:
             market.final_e8 = event.price if which == 1 else latest.value_e8
-            market.final_remainder = event.size if which == 1 else latest.remainder
+            market.final_remainder = event["size"] if which == 1 else latest.remainder
+            report(state, out, slot)
         elif market.window_state == STRUCK:
             market.window_state = FINAL_MISSED
-        report(state, out, slot)
+            report(state, out, slot)
     if UNKNOWN not in (market.strike_e8, market.final_e8):
         settle(state, out, slot, result_e4(market), BY_STREAM)
 
