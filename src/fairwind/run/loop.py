@@ -103,7 +103,7 @@ class Session:
             self.journal.append_outputs(rows)
         self.journal.mark(self.events, self.state.digest())
         if self.events - self._last_snapshot >= self._snapshot_events:
-            self.journal.snapshot(self.events, snapshot(self.state))
+            self.journal.snapshot(self.events, snapshot(self.state, self._specs))
             self._last_snapshot = self.events
 
     def _run(self, events: Events) -> Iterator[Rows]:
