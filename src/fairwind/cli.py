@@ -12,22 +12,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from fairwind.core import config as settings
-from fairwind.core.errors import Diverged, FairwindError
+from fairwind.core.errors import BadInput, Diverged, FairwindError
 from fairwind.feeds.recorded import eventfile
 from fairwind.feeds.recorded.recording import Recording
 from fairwind.feeds.recorded.source import open_source
-from fairwind.research import replay, summary, synthetic, verify
+from fairwind.research import doctor, inspect, progress, replay, summary, synthetic, verify
 from fairwind.research.document import build
 from fairwind.research.report import write_report
 from fairwind.run.loop import Recovery
 
 INTERRUPTED = 130
 EVENTS_PER_PROGRESS = 65_536
+WIDE = 160
+"""Columns of a table that is not read on a terminal."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Trade short prediction-market windows, on paper first: replay, proof, report.",
 )
-shown = Console()
+shown = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
 said = Console(stderr=True, highlight=False)
 
 
@@ -132,6 +136,30 @@ def generate_command(
     shown.print(f"events   {output}", soft_wrap=True)
 
 
+@app.command("inspect")
+def inspect_command(
+    source: Annotated[str, typer.Argument(help="a run directory, or what replay takes")],
+    window: Annotated[str | None, typer.Option(help="a window's slug")] = None,
+    order: Annotated[int | None, typer.Option(help="an order's number, from a window")] = None,
+) -> None:
+    """Show one window or one decision, from its inputs to its result."""
+    if (window is None) == (order is None):
+        raise typer.BadParameter("give --window SLUG or --order NUMBER")
+    with _working(f"reading {source}"):
+        is_run = (Path(source) / "journal").is_dir()
+        story = inspect.story_of(Path(source)) if is_run else _replayed(source)
+    if window is not None:
+        sections = inspect.window_life(story, window)
+    else:
+        assert order is not None
+        sections = inspect.order_life(story, order)
+    for section in sections:
+        table = Table(*section.columns, title=section.title, title_justify="left")
+        for row in section.rows:
+            table.add_row(*row)
+        shown.print(table if section.rows else f"{section.title}: none")
+
+
 @app.command("verify")
 def verify_command(
     run: Annotated[Path, typer.Argument(help="a run directory")],
@@ -149,6 +177,50 @@ def verify_command(
         f"{', '.join(str(size) for size in verdict.batch_sizes)}"
     )
     shown.print(f"digest   {verdict.digest:016x}")
+
+
+def _replayed(source: str) -> inspect.Story:
+    """A replay of a source with default settings, without a journal."""
+    chosen = settings.Config()
+    inputs = replay.inputs_of(open_source(source), chosen)
+    job = replay.Unjournaled(inputs)
+    for _ in job.steps(chosen.run.batch):
+        pass
+    return inspect.Story(inputs.between(0, inputs.total), job.tables(), replay.strategies())
+
+
+@app.command("doctor")
+def doctor_command() -> None:
+    """Check the installation, the disk and the data that are at hand."""
+    with _working("looking around (compiles the engine if need be, about 20 s)"):
+        findings = doctor.examine(Path(settings.Run().directory))
+    table = Table("", "looked at", "found", "what to do")
+    for one in findings:
+        verdict = "ok" if one.fine else "BAD" if one.needed else "note"
+        table.add_row(verdict, one.what, one.found, "" if one.fine else one.fix)
+    shown.print(table)
+    bad = [one for one in findings if one.needed and not one.fine]
+    if bad:
+        raise BadInput("; ".join(f"{one.what}: {one.found}; {one.fix}" for one in bad))
+
+
+@app.command("progress")
+def progress_command(
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, nothing else")] = False,
+) -> None:
+    """Run one check per point of the project's checklist and count what passes."""
+    with _working("running the checks"):
+        held = dict(progress.run_checks())
+    found = progress.counted({point.id: fine for point, fine in held.items()})
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+        return
+    table = Table("point", "phase", "holds", "what")
+    for point, fine in held.items():
+        table.add_row(point.id, point.phase, "yes" if fine else "no", point.title)
+    shown.print(table)
+    for phase, count in found.phases.items():
+        shown.print(f"{phase:<3} {count.passed} of {count.total}")
 
 
 @contextmanager
@@ -186,15 +258,8 @@ def _interruptible() -> Iterator[list[int]]:
 
 def _feed(job: replay.Journaled | replay.Unjournaled, batch: int, count: int) -> replay.Step:
     """Run a replay to its end or to the first ctrl-C; close it either way."""
-    columns = (
-        TextColumn("replaying"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} events"),
-    )
     started, first, reached = time.monotonic(), job.at.events, 0
-    with _interruptible() as pressed, Progress(*columns, console=said, transient=True) as bar:
+    with _interruptible() as pressed, _progress() as bar:
         task = bar.add_task("replaying", total=count)
         for step in job.steps(batch):
             if step.events - reached >= EVENTS_PER_PROGRESS:
@@ -207,6 +272,20 @@ def _feed(job: replay.Journaled | replay.Unjournaled, batch: int, count: int) ->
     rate = (job.at.events - first) / seconds
     said.print(f"replayed {job.at.events - first:,} events in {seconds:.2f} s ({rate:,.0f} per s)")
     return job.at
+
+
+def _progress() -> Progress:
+    """A bar that vanishes when it is done; nothing where nobody watches."""
+    return Progress(
+        TextColumn("replaying"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} events"),
+        console=said,
+        transient=True,
+        disable=not said.is_terminal,
+    )
 
 
 def _say_recovery(recovery: Recovery | None) -> None:

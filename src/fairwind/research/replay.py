@@ -72,19 +72,19 @@ def overridden(config: Config, wishes: Iterable[str]) -> Config:
     Also checks what the file says of strategies. BadConfig for an unknown strategy or parameter,
     with the nearest valid name, for a value out of bounds and for text of another form.
     """
-    strategies = {name: dict(table) for name, table in config.strategies.items()}
+    changed = {name: dict(table) for name, table in config.strategies.items()}
     for wish in wishes:
         key, equals, text = wish.partition("=")
         strategy, dot, name = key.partition(".")
         if not (equals and dot and text):
             raise BadConfig(f"--set: expected STRATEGY.parameter=value, found {wish!r}")
-        strategies.setdefault(strategy, {})[name] = _value(key, text)
+        changed.setdefault(strategy, {})[name] = _value(key, text)
     specs = {spec.id: spec for spec in roster()}
-    for strategy, table in strategies.items():
+    for strategy, table in changed.items():
         if strategy not in specs:
             raise BadConfig(f"unknown strategy {strategy!r}; {nearest(strategy, specs)}")
         _check_parameters(specs[strategy], table)
-    return msgspec.structs.replace(config, strategies=strategies)
+    return msgspec.structs.replace(config, strategies=changed)
 
 
 def inputs_of(recording: Recording, config: Config) -> Inputs:
@@ -98,6 +98,11 @@ def inputs_of(recording: Recording, config: Config) -> Inputs:
         payloads={int(event["price"][0]): payload for event, payload in encoded},
         events=recording.events,
     )
+
+
+def strategies() -> tuple[str, ...]:
+    """Ids of the stack, in the order of their numbers."""
+    return tuple(spec.id for spec in roster())
 
 
 def run_name(source: str, inputs: Inputs) -> str:
@@ -139,7 +144,7 @@ class Journaled:
             code=__version__,
             created_ns=clock.now_ns(),
             source=source,
-            strategies=tuple(spec.id for spec in roster()),
+            strategies=strategies(),
         )
         self.run = run
         self._inputs = inputs
@@ -222,13 +227,14 @@ def result_of(
         digest=end.digest,
         events=end.events,
         tables=tables,
-        strategy_ids=tuple(spec.id for spec in roster()),
+        strategy_ids=strategies(),
         source=source,
         deposit_micro=scaled(config.capital.deposit, 6),
         realism=realism,
         labels={
             window.slug: Label(strike=window.strike, final=window.final, outcome=window.outcome)
             for window in recording.windows
+            if (window.strike, window.final, window.outcome) != (None, None, None)
         },
         assumptions=recording.assumptions,
         problems=problems_of(recording),

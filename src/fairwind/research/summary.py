@@ -20,7 +20,6 @@ def show(report: Report, console: Console) -> None:
         f"{totals.events:,} events; {totals.windows} windows, {totals.windows_settled} settled; "
         f"{totals.labels_agree} of {totals.labels} labels agree; {totals.trades} trades, "
         f"{totals.open_positions} open; net {totals.net_pnl:+,.2f} dollars",
-        highlight=False,
     )
     table = Table("strategy", "scans", "trades", "net, dollars", "per trade", "held mostly by")
     for name, strategy in report.strategies.items():
@@ -32,9 +31,9 @@ def show(report: Report, console: Console) -> None:
     _several(console, "data", list(report.problems))
     _several(console, "assumed", list(report.assumptions))
     realism = ", ".join(f"{name} {value}" for name, value in report.realism.items())
-    console.print(f"realism  {realism}", highlight=False)
+    console.print(f"realism  {realism}", soft_wrap=True)
     _several(console, "kind to us", report.optimistic)
-    console.print(f"digest   {report.digest}", highlight=False)
+    console.print(f"digest   {report.digest}")
 
 
 def _figures(strategy: Strategy) -> tuple[str, ...]:
@@ -67,6 +66,6 @@ def _disagreement(window: Window) -> str:
 
 def _several(console: Console, head: str, lines: list[str]) -> None:
     for line in lines[:LINES]:
-        console.print(f"{head:<8} {line}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{head:<8} {line}", markup=False, soft_wrap=True)
     if len(lines) > LINES:
-        console.print(f"{head:<8} and {len(lines) - LINES} more, in the report", highlight=False)
+        console.print(f"{head:<8} and {len(lines) - LINES} more, in the report")
