@@ -82,6 +82,8 @@ def replay_command(
     _prepare_engine()
     with _working("opening the run"):
         job = replay.Unjournaled(inputs) if no_journal else replay.Journaled(run, source, inputs)
+        if not (journal or no_journal):
+            replay.point_latest(run)
     _say_recovery(job.recovery)
     end = _feed(job, batch or chosen.run.batch, inputs.total)
     if end.events < inputs.total:

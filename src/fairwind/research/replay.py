@@ -25,7 +25,7 @@ from fairwind.engine.contract import StrategySpec
 from fairwind.engine.run import Out, roster
 from fairwind.engine.state import fresh
 from fairwind.feeds.recorded.recording import Recording
-from fairwind.journal import file, record
+from fairwind.journal import file, log, record
 from fairwind.research.report import Label, RunResult
 from fairwind.run.loop import Recovery, Rows, Session, outputs
 
@@ -116,6 +116,18 @@ def run_name(source: str, inputs: Inputs) -> str:
         digest.update(events.tobytes())
     name = Path(source.rstrip("/")).name.split(".")[0] or "replay"
     return f"{name}-{digest.hexdigest()}"
+
+
+def point_latest(run: Path) -> None:
+    """Let `latest` beside a run lead to it, so that the newest run has a name that stays."""
+    link = run.with_name("latest")
+    if link.exists() and not link.is_symlink():
+        raise BadInput(f"{link}: expected a link to the newest run, found something else; move it")
+    with log.faults(link):
+        draft = run.with_name("latest.new")
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(run.name)
+        draft.replace(link)
 
 
 def is_compiled() -> bool:
