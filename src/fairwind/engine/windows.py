@@ -44,14 +44,14 @@ POINT_AGE_NS = 60_000_000_000
 @compiled
 def find(state, number):  # type: ignore[no-untyped-def]
     """Slot of the market, or -1 when it is not (or no longer) known."""
-    slot = number % MARKETS
+    slot = int64(number) % MARKETS
     return slot if state.markets[slot].number == number else -1
 
 
 @compiled
 def list_market(state, out, event):  # type: ignore[no-untyped-def]
     """Take a new window into its slot; refused when the slot or the active list is in use."""
-    slot = event.market % MARKETS
+    slot = int64(event.market) % MARKETS
     market = state.markets[slot]
     if market.number == event.market and market.start_ns == event.ts_source_ns:
         state.duplicates += 1
