@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 
 from fairwind.core.controls import Halt, encode
 from fairwind.core.errors import BadInput, Corrupt, DiskFault
-from fairwind.core.events import EVENT, Events, Kind
-from fairwind.core.holds import NO_HOLD, Hold
-from fairwind.core.outputs import ORDER, SCAN, WINDOW, OrderState
+from fairwind.core.events import EVENT, Events
+from fairwind.core.outputs import SCAN
 from fairwind.journal import file, log, record, tables
 from fairwind.journal.file import Journal, Meta
 
@@ -351,68 +350,6 @@ def test_a_control_payload_is_kept_by_its_content_hash(tmp_path: Path) -> None:
         file.payload_of(tmp_path, number)
     with pytest.raises(BadInput, match="found nothing"):
         file.payload_of(tmp_path, 1)
-
-
-def _told(run: Path) -> None:
-    journal = Journal(run, META)
-    events = some_events(40)
-    events["kind"] = Kind.LEVEL
-    events["kind"][[3, 30]] = Kind.TRADE
-    events["price"][30], events["side"][30] = 4200, 1
-    journal.append_inputs(events)
-    journal.commit()
-    scans = np.zeros(2, SCAN)
-    scans["hold"], scans["strategy"], scans["side"] = [NO_HOLD, Hold.SPREAD], [0, 1], [1, 2]
-    orders = np.zeros(3, ORDER)
-    orders["state"] = [OrderState.DECIDED, OrderState.FILLED, OrderState.REFUSED]
-    orders["order"] = [7, 7, 8]
-    windows = np.zeros(1, WINDOW)
-    windows["series"], windows["start_ns"] = 1, 1_787_236_800 * 10**9
-    journal.append_outputs({"scans": scans, "orders": orders, "windows": windows})
-    journal.mark(40, 1)
-    journal.close()
-
-
-QUERIES: dict[str, list[dict[str, object]]] = {
-    "SELECT strategy_name, hold_name, side_name FROM scans ORDER BY strategy": [
-        {"strategy_name": "BTC_5M", "hold_name": "NONE", "side_name": "DOWN"},
-        {"strategy_name": "ETH_5M", "hold_name": "SPREAD", "side_name": None},
-    ],
-    "SELECT order_id, state_name FROM decisions ORDER BY order_id": [
-        {"order_id": 7, "state_name": "DECIDED"},
-        {"order_id": 8, "state_name": "REFUSED"},
-    ],
-    "SELECT count(*) AS n FROM orders": [{"n": 3}],
-    "SELECT slug, series_name FROM windows": [
-        {"slug": "btc-updown-15m-1787236800", "series_name": "BTC_15M"}
-    ],
-    "SELECT event, side_name, price_e4 FROM trades WHERE event > 3": [
-        {"event": 30, "side_name": "ASK", "price_e4": 4200}
-    ],
-    "SELECT count(*) AS n FROM fills, postings": [{"n": 0}],
-}
-
-
-@pytest.mark.parametrize("sql", QUERIES)
-def test_a_closed_journal_answers_sql_with_readable_names(tmp_path: Path, sql: str) -> None:
-    _told(tmp_path)
-    assert tables.query(tmp_path, sql).to_pylist() == QUERIES[sql]
-
-
-def test_lost_tables_come_back_when_the_run_is_opened(tmp_path: Path) -> None:
-    _told(tmp_path)
-    shutil.rmtree(tmp_path / "tables")
-    with pytest.raises(BadInput, match="close the run first"):
-        tables.query(tmp_path, "SELECT 1 FROM scans")
-    Journal(tmp_path, META).close()
-    assert tables.query(tmp_path, "SELECT count(*) AS n FROM orders").to_pylist() == [{"n": 3}]
-
-
-@pytest.mark.parametrize("sql", ["SELECT nothing FROM scans", "SELEC", ""])
-def test_sql_that_gives_no_result_is_refused_with_a_reason(tmp_path: Path, sql: str) -> None:
-    _told(tmp_path)
-    with pytest.raises(BadInput, match="query"):
-        tables.query(tmp_path, sql)
 
 
 def test_a_half_written_file_never_takes_the_name_of_a_whole_one(

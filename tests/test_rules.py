@@ -1,6 +1,7 @@
 """The dated venue rules change at the published moment, and the fee is exact."""
 
 from fractions import Fraction
+from itertools import product
 from math import floor
 
 import pytest
@@ -70,12 +71,10 @@ def test_rows_are_ordered_by_kind_and_time() -> None:
 
 def test_compiled_and_plain_lookups_find_the_same_rows() -> None:
     rules = table()
-    for kind in RuleKind:
-        for horizon in range(-2, len(HORIZON_NAMES) + 1):
-            for rule in RULES:
-                for ts_ns in (rule.from_ns - 1, rule.from_ns):
-                    wanted = PLAIN_ROW(rules, int(kind), horizon, ts_ns)
-                    assert rule_row(rules, int(kind), horizon, ts_ns) == wanted
+    times = [rule.from_ns - before for rule in RULES for before in (1, 0)]
+    horizons = range(-2, len(HORIZON_NAMES) + 1)
+    for kind, horizon, ts_ns in product(map(int, RuleKind), horizons, times):
+        assert rule_row(rules, kind, horizon, ts_ns) == PLAIN_ROW(rules, kind, horizon, ts_ns)
 
 
 def test_a_time_before_every_rule_is_refused_with_what_to_do() -> None:
