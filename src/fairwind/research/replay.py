@@ -132,7 +132,7 @@ def point_latest(run: Path) -> None:
 
 def is_compiled() -> bool:
     """Whether the engine's machine code lies in the cache, so that nothing has to be compiled."""
-    return INTERPRETED or any(cache_folder(source_hash(PACKAGE)).rglob("*.nbc"))
+    return INTERPRETED or any(cache_folder(source_hash(PACKAGE)).rglob("run.consume-*.nbc"))
 
 
 def warm_up() -> None:

@@ -3,6 +3,8 @@
 In: a Report. Out: a few tables on a console. Never here: a figure that the report does not hold.
 """
 
+from decimal import Decimal
+
 from rich.console import Console
 from rich.table import Table
 
@@ -58,10 +60,14 @@ def _interval(found: Interval) -> str:
 def _disagreement(window: Window) -> str:
     label = window.label
     assert label is not None
-    return (
-        f"{window.slug}: expected strike {label.strike}, final {label.final}, {label.outcome}; "
-        f"found {window.strike}, {window.final}, {window.outcome or window.state}"
-    )
+    expected = _known(label.strike, label.final, label.outcome)
+    found = _known(window.strike, window.final, window.outcome)
+    return f"{window.slug}: expected {expected}, found {found}"
+
+
+def _known(strike: Decimal | None, final: Decimal | None, outcome: str | None) -> str:
+    named = (("strike", strike), ("final", final), ("result", outcome))
+    return ", ".join(f"{name} {'not known' if value is None else value}" for name, value in named)
 
 
 def _several(console: Console, head: str, lines: list[str]) -> None:

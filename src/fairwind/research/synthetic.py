@@ -35,7 +35,10 @@ def knobs(asked: Mapping[str, str], wishes: Iterable[str]) -> Knobs:
     try:
         return msgspec.convert(values, Knobs, strict=False)
     except msgspec.ValidationError as error:
-        raise BadConfig(f"knobs: {error}") from error
+        said, _, place = str(error).partition(" - at `$.")
+        name = place.partition("`")[0].partition("[")[0]
+        expected = said.partition(", got")[0].lower()
+        raise BadConfig(f"{name}: {expected}, found {values[name]!r}") from error
 
 
 def recording_of(wanted: Knobs) -> Recording:
