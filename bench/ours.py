@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from adapter import beginning, events_of
 from job import DATA, load, report, since
-from strategies import FAIR_SUM, SOLO, STACK
+from strategies import FAIR_SUM, SOLO, STACK, STACK_ON_EVERY_EVENT
 
 from fairwind.core.events import EVENT, Events
 from fairwind.core.outputs import Fact
@@ -90,9 +90,11 @@ def like(name: str, repeats: int) -> None:
 
 
 def whole(name: str, repeats: int) -> None:
-    """The whole job: four strategies, default realism."""
-    seconds, answer, _ = whole_set(name, repeats, STACK, realism=True)
-    report(ENGINE, "whole", seconds=seconds, **answer)
+    """The whole job: four strategies, default realism; on change, and on every event."""
+    stacks = (("whole", STACK), ("whole, every event", STACK_ON_EVERY_EVENT))
+    for mode, specs in stacks:
+        seconds, answer, _ = whole_set(name, repeats, specs, realism=True)
+        report(ENGINE, mode, seconds=seconds, **answer)
 
 
 def live(name: str, _repeats: int) -> None:

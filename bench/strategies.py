@@ -3,8 +3,10 @@
 In: market, position, parameters, memory. Out: a signal. Never here: a loop made for the bench.
 `SOLO` is the job of `job.py`: it keeps its own variance, because the other programs do too.
 `STACK` is four strategies on the engine's shared fair value: two that take, two that make.
+They are evaluated on change, as shipped strategies are; also measured: on every event.
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -123,20 +125,23 @@ def maker(market, position, parameter, memory, signal):
     return PASS
 
 
-def spec(name, scan, **changed):
-    """A strategy on every event, for every series; `changed` are its parameters."""
+ON_CHANGE = On.SPOT | On.TOP | On.TRADE | On.TIMER | On.FAIR
+ON_EVERY_EVENT = On.SPOT | On.TOP | On.BOOK | On.TRADE
+
+
+def spec(name, scan, on=ON_CHANGE, **changed):
+    """A strategy for every series; `changed` are its parameters."""
     parameters = tuple(
         Parameter(p.name, p.unit, changed.get(p.name, p.default), p.low, p.high)
         for p in gates.COMMON
     )
     assert set(changed) <= {p.name for p in parameters}
-    on = On.SPOT | On.TOP | On.BOOK | On.TRADE
     return StrategySpec(
         id=name,
         family=Family.MARKET_MAKING if scan is maker else Family.FAIR_VALUE,
         unit=Unit.EDGE_E4,
         series=-1,
-        subscriptions=on if scan is solo else on | On.FAIR,
+        subscriptions=on,
         parameters=parameters,
         scan=scan,
     )
@@ -164,11 +169,14 @@ WIDE = {
     "streak_losses": 1e6,
     "streak_cooldown": 0.0,
 }
-SOLO = (spec("FAIR", solo, **AT_THE_TOP, **WITHOUT_STREAM, **WIDE),)
+SOLO = (spec("FAIR", solo, ON_EVERY_EVENT, **AT_THE_TOP, **WITHOUT_STREAM, **WIDE),)
 BUSY = {"max_positions": 5.0, "trades_per_window": 5.0, "entry_cooldown": 0.2}
 STACK = (
     spec("TAKER_2", taker, **AT_THE_TOP, **WITHOUT_STREAM, edge_min=200.0),
     spec("MAKER_2", maker, **AT_THE_TOP, **WITHOUT_STREAM, **BUSY, edge_min=200.0),
     spec("TAKER_3", taker, **AT_THE_TOP, **WITHOUT_STREAM, edge_min=300.0),
     spec("MAKER_3", maker, **AT_THE_TOP, **WITHOUT_STREAM, **BUSY, edge_min=300.0),
+)
+STACK_ON_EVERY_EVENT = tuple(
+    dataclasses.replace(strategy, subscriptions=ON_EVERY_EVENT | On.FAIR) for strategy in STACK
 )
