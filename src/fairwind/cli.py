@@ -55,6 +55,7 @@ def main() -> None:
 @app.command("replay")
 def replay_command(
     source: Annotated[str, typer.Argument(help="a file, a folder, or the name of a sample")],
+    *,
     config: Annotated[Path | None, typer.Option(help="settings, a TOML file")] = None,
     set_: Annotated[
         list[str] | None,
