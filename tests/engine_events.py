@@ -338,3 +338,15 @@ class Session:
     def rows(self, table: str) -> NDArray[np.void]:
         """Everything said so far in one table."""
         return self.tables[table]
+
+
+def opened(**more: Any) -> Session:
+    """A session in an open window: 100 shares bid at 0.49 and offered at 0.51."""
+    session = Session(**more)
+    session.open()
+    return session
+
+
+def later(session: Session, seconds: float) -> None:
+    """Let time pass."""
+    session.feed(timer(at(seconds)))

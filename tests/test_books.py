@@ -6,7 +6,7 @@ from conftest import LONG
 from engine_events import SHARE, Session, at, book, gap, level, spot, tick
 from hypothesis import given, settings
 
-from fairwind.core.events import Flag, Kind, Side
+from fairwind.core.events import Side
 from fairwind.engine import books
 from fairwind.engine.state import GRID_E4, LEVELS, TOP_LEVEL
 
@@ -212,9 +212,3 @@ def test_an_empty_side_and_a_crossed_book_are_not_two_sided() -> None:
     assert not books.two_sided(market)
     session.feed(level(at(3), Side.BID, 4_900, 0), level(at(3), Side.BID, 4_700, 1))
     assert books.two_sided(market)
-
-
-def test_a_group_is_decided_on_once_at_its_end() -> None:
-    rows = book(at(1), {4_900: 1}, {5_100: 1})
-    assert [int(flags) & Flag.MORE for flags in rows["flags"]] == [1, 1, 0]
-    assert list(rows["kind"]) == [Kind.CLEAR, Kind.LEVEL, Kind.LEVEL]
