@@ -14,6 +14,7 @@ from engine_events import Session, at
 from healthy_market import Healthy, spec_of
 from numpy.typing import NDArray
 
+from fairwind.core.compiled import compiled
 from fairwind.core.events import HORIZONS_S, Events, Kind, Side
 from fairwind.core.holds import CATEGORY, NO_HOLD, Category, Hold
 from fairwind.core.outputs import SCAN_VERSION, Action, OrderState
@@ -269,33 +270,42 @@ def test_every_window_strategy_of_the_specification_is_in_the_roster() -> None:
     assert all(f"`{name}`" in text and name in NAMES for name in WINDOW_NAMES)
 
 
+def rows_at_random(count: int) -> NDArray[np.void]:
+    """Markets as a strategy may meet them, odd ones among them."""
+    rng = np.random.Generator(np.random.PCG64(3))
+    rows = np.zeros(count, MARKET)
+    for field in ("fair_up", "eff_up", "eff_down", "fair_stderr"):
+        rows[field] = rng.uniform(-0.1, 1.1, count)
+    for field in ("fee_up", "fee_down"):
+        rows[field] = rng.uniform(0.0, 0.02, count)
+    for field in ("depth_up_micro", "depth_down_micro"):
+        rows[field] = rng.integers(0, 5, count) * 30_000_000
+    rows["fair_up"][::7] = np.nan
+    rows["left_s"], rows["strike"], rows["spot"] = 100.0, 1e5, 1e5
+    return rows
+
+
 @every_strategy
-def test_a_strategy_reads_no_more_than_its_arguments(name: str) -> None:
-    """What another market or an earlier signal left behind does not change its answer."""
+def test_compiled_and_interpreted_a_strategy_gives_the_same_answer(name: str) -> None:
+    """And it changes nothing but its memory and its signal."""
     spec = spec_of(name)
-    market = np.zeros(1, MARKET).view(np.recarray)
-    for field, value in {
-        "fair_up": 0.7,
-        "fair_stderr": 0.01,
-        "eff_up": 0.6,
-        "eff_down": 0.42,
-        "depth_up_micro": 10**8,
-        "depth_down_micro": 10**8,
-        "left_s": 100.0,
-        "strike": 1e5,
-    }.items():
-        market[field] = value
     parameter = np.zeros(VECTOR)
     parameter[: len(spec.parameters)] = [p.default for p in spec.parameters]
     answers = []
-    for _ in range(2):
-        position = np.zeros(1, POSITION).view(np.recarray)
-        signal = np.zeros(1, SIGNAL).view(np.recarray)
-        signal["side"] = 2
-        mask = spec.scan(market[0], position[0], parameter, np.zeros(VECTOR), signal[0])
-        answers.append((int(mask), signal.tobytes()))
-        assert position.tobytes() == bytes(POSITION.itemsize)
+    for function in (spec.scan, compiled(spec.scan)):
+        markets = rows_at_random(300).view(np.recarray)
+        positions = np.zeros(1, POSITION).view(np.recarray)
+        memory, signals = np.zeros(VECTOR), np.zeros(300, SIGNAL).view(np.recarray)
+        signals["side"] = 2
+        masks = [
+            int(function(markets[i], positions[0], parameter, memory, signals[i]))
+            for i in range(300)
+        ]
+        assert markets.tobytes() == rows_at_random(300).tobytes()
+        assert positions.tobytes() == bytes(POSITION.itemsize)
+        answers.append((masks, memory.tobytes(), signals.tobytes()))
     assert answers[0] == answers[1]
+    assert len(set(answers[0][0])) > 1
 
 
 def test_the_world_under_test_has_every_kind_of_event_that_strategies_meet() -> None:
