@@ -136,7 +136,7 @@ def test_a_result_says_all_that_a_data_set_says_of_itself(inputs: Inputs) -> Non
         events=closing(inputs.events),
         windows=(Window(slug="btc-updown-5m-1787236800", payout_e4=0), Window(slug="empty")),
         problems=(Problem("BAD_ROW", 3, "row 7"),),
-        checks=(Check("book hash", 10, 9, 1),),
+        checks=(Check("book hash", 10, 9, 1), Check("best prices", 5, 5, 0)),
         assumptions=("sizes are 50",),
     )
     job = Unjournaled(inputs)
@@ -148,6 +148,7 @@ def test_a_result_says_all_that_a_data_set_says_of_itself(inputs: Inputs) -> Non
         "BAD_ROW: 3 rows, the first: row 7",
         "book hash: 9 of 10 agreed, 1 did not",
     )
+    assert replay.checks_of(said)[1] == "best prices: 5 of 5 agreed, 0 did not"
     assert result.assumptions == ("sizes are 50",)
     assert (result.deposit_micro, result.realism["latency_ms"]) == (1_000_000_000, 75.0)
 

@@ -7,7 +7,7 @@ In: arguments. Out: tables on stdout, progress and one clear error on stderr, an
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -97,6 +97,7 @@ def replay_command(
         folder = report or (None if no_journal else run)
         page = write_report(result, folder) if folder else None
         summary.show(build(result), shown)
+        _say("check", replay.checks_of(recording))
     if not no_journal:
         shown.print(f"run      {run}", soft_wrap=True)
     if page:
@@ -306,9 +307,11 @@ def _say_recovery(recovery: Recovery | None) -> None:
 def _say_recording(recording: Recording) -> None:
     """Say what a recording holds, what was wrong with it and what was assumed."""
     shown.print(f"{len(recording.events):,} events, {len(recording.slugs)} windows")
-    for head, lines in (
-        ("data", replay.problems_of(recording)),
-        ("assumed", recording.assumptions),
-    ):
-        for line in lines:
-            shown.print(f"{head:<8} {line}", highlight=False, markup=False, soft_wrap=True)
+    _say("data", replay.problems_of(recording))
+    _say("assumed", recording.assumptions)
+    _say("check", replay.checks_of(recording))
+
+
+def _say(head: str, lines: Sequence[str]) -> None:
+    for line in lines:
+        shown.print(f"{head:<8} {line}", markup=False, soft_wrap=True)

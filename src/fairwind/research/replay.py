@@ -254,13 +254,18 @@ def result_of(
 
 
 def problems_of(recording: Recording) -> tuple[str, ...]:
-    """What was wrong with a recording and what its health checks found, one sentence each."""
+    """What is wrong with a recording, one sentence each; failed health checks come last."""
     rows = [f"{one.code}: {one.rows} rows, the first: {one.example}" for one in recording.problems]
-    checks = [
+    return (*rows, *checks_of(recording, failed_only=True))
+
+
+def checks_of(recording: Recording, *, failed_only: bool = False) -> tuple[str, ...]:
+    """What the health checks of a recording found, one sentence each."""
+    return tuple(
         f"{one.name}: {one.agreed} of {one.checked} agreed, {one.disagreed} did not"
         for one in recording.checks
-    ]
-    return (*rows, *checks)
+        if one.disagreed or not failed_only
+    )
 
 
 def _value(key: str, text: str) -> float | bool:
