@@ -202,13 +202,13 @@ def test_prices_of_one_outcome_mirror_those_of_the_other() -> None:
     assert books.walk(session.record, 0, UP, 30 * SHARE, 5) == (pytest.approx(0.53), 20 * SHARE)
 
 
-def test_an_empty_side_and_a_crossed_book_are_not_two_sided() -> None:
+def test_an_empty_side_and_a_crossed_book_show_in_the_bests() -> None:
     session = Session()
     session.open({4_900: 10}, {})
     market = session.record.markets[0]
-    assert not books.two_sided(market) and market.ask == TOP_LEVEL
+    assert market.ask == TOP_LEVEL and market.bid > 0
     assert books.walk(session.record, 0, UP, SHARE, 5) == (0.0, 0)
     session.feed(level(at(2), Side.ASK, 4_800, 1))
-    assert not books.two_sided(market)
+    assert market.bid > market.ask
     session.feed(level(at(3), Side.BID, 4_900, 0), level(at(3), Side.BID, 4_700, 1))
-    assert books.two_sided(market)
+    assert 0 < market.bid < market.ask

@@ -9,7 +9,21 @@ from numpy import int64
 from fairwind.core.compiled import compiled
 from fairwind.engine.state import GRID_E4, LEVELS, TOP_LEVEL
 
+REACH_TICKS = 2
 BID, ASK, UP = int64(0), int64(1), int64(0)
+
+
+@compiled(forceinline=True)
+def refresh_top(state, market, slot):  # type: ignore[no-untyped-def]
+    """Prices and sizes of the best levels, in the market's row, for strategies to read."""
+    books = state.books
+    start = slot * 2 * LEVELS
+    market.bid_e4 = market.bid * GRID_E4
+    market.ask_e4 = market.ask * GRID_E4
+    market.bid_size_micro = books[start + market.bid]
+    market.ask_size_micro = books[start + LEVELS + market.ask]
+    market.spread_e4 = market.ask_e4 - market.bid_e4
+    market.mid_half_e4 = market.ask_e4 + market.bid_e4
 
 
 @compiled
@@ -25,6 +39,8 @@ def clear(state, slot):  # type: ignore[no-untyped-def]
     market.step = max(market.tick_e4 // GRID_E4, 1)
     market.consumed = 0
     market.valid = 0
+    market.near = 1
+    refresh_top(state, market, slot)
 
 
 @compiled(forceinline=True)
@@ -63,22 +79,10 @@ def set_level(state, market, start, side, level, size_micro):  # type: ignore[no
 
 
 @compiled(forceinline=True)
-def refresh_top(state, market, slot):  # type: ignore[no-untyped-def]
-    """Prices and sizes of the best levels, in the market's row, for strategies to read."""
-    books = state.books
-    start = slot * 2 * LEVELS
-    market.bid_e4 = market.bid * GRID_E4
-    market.ask_e4 = market.ask * GRID_E4
-    market.bid_size_micro = books[start + market.bid]
-    market.ask_size_micro = books[start + LEVELS + market.ask]
-    market.spread_e4 = market.ask_e4 - market.bid_e4
-    market.mid_half_e4 = market.ask_e4 + market.bid_e4
-
-
-@compiled(forceinline=True)
-def two_sided(market):  # type: ignore[no-untyped-def]
-    """Whether both sides stand and do not cross."""
-    return 0 < market.bid < market.ask < TOP_LEVEL
+def in_reach(market, level):  # type: ignore[no-untyped-def]
+    """Whether a change of the level can move a quoted price: near the best, as it is now."""
+    reach = REACH_TICKS * (market.tick_e4 // GRID_E4)
+    return market.bid - reach <= level <= market.ask + reach
 
 
 @compiled

@@ -13,7 +13,7 @@ from fairwind.core.holds import Hold
 from fairwind.core.outputs import Fact, OrderState, OrderType
 from fairwind.core.rules import fee_micro
 from fairwind.engine import ledger, orders
-from fairwind.engine.state import FILLS, GRID_E4, LEVELS, ORDERS, TOP_LEVEL, claim
+from fairwind.engine.state import FILLS, GRID_E4, LEVELS, TOP_LEVEL, claim
 
 SENT, DELAYED = int64(OrderState.SENT), int64(OrderState.DELAYED)
 RESTING, PARTIAL = int64(OrderState.RESTING), int64(OrderState.PARTIAL)
@@ -36,7 +36,7 @@ def deliver(state, out, until_ns):  # type: ignore[no-untyped-def]
     while state.next_due_ns <= until_ns and state.next_due_ns != NEVER_NS:
         first = -1
         due = NEVER_NS
-        for number in range(ORDERS):
+        for number in range(state.orders_end):
             order = state.orders[number]
             when = min(order.due_ns, order.cancel_ns) if order.order != 0 else NEVER_NS
             earlier = when == due and first >= 0 and order.sequence < state.orders[first].sequence
@@ -139,7 +139,7 @@ def take(state, out, number):  # type: ignore[no-untyped-def]
         if size > 0:
             if state.own_consumption != 0:
                 state.consumed[at + level] += size
-                market.consumed = 1
+                market.consumed = market.near = 1
             fill(state, out, number, level, best, size)
         if order.filled_micro == order.size_micro:
             break
@@ -307,7 +307,7 @@ def on_book(state, out, slot):  # type: ignore[no-untyped-def]
     Cancels are taken from behind us first, so that the queue ahead shrinks only where the level
     shows less than it (risk-averse, as in hftbacktest).
     """
-    for number in range(ORDERS):
+    for number in range(state.orders_end):
         order = state.orders[number]
         if order.order == 0 or order.slot != slot or order.state < RESTING:
             continue
@@ -335,7 +335,7 @@ def consume(state, number):  # type: ignore[no-untyped-def]
             state.consumed[at + level] += size
             taken += size
         level += direction * market.step
-    market.consumed = 1
+    market.consumed = market.near = 1
     return taken
 
 
@@ -346,7 +346,7 @@ def on_trade(state, out, slot, side, level, size_micro):  # type: ignore[no-unty
     Each share of the print fills one of our orders at most.
     """
     left = size_micro
-    for number in range(ORDERS):
+    for number in range(state.orders_end):
         order = state.orders[number]
         if order.order == 0 or order.slot != slot or order.state < RESTING:
             continue
@@ -377,7 +377,7 @@ def make(state, out, number, size_micro):  # type: ignore[no-untyped-def]
 @compiled
 def expire(state, out, slot, code):  # type: ignore[no-untyped-def]
     """End every order of a market whose window is over (or that is being reset)."""
-    for number in range(ORDERS):
+    for number in range(state.orders_end):
         order = state.orders[number]
         if order.order != 0 and order.slot == slot:
             orders.finish(state, out, number, EXPIRED, code)

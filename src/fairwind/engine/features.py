@@ -22,7 +22,9 @@ SLOW = 1.0 - 0.5 ** (1.0 / 600.0)
 TRUNCATION = 16.0
 WARM_SAMPLES = 60
 BASIS_WEIGHT = 1.0 / 30.0
-QUOTE_MICRO, QUOTE_TICKS = int64(100_000_000), int64(2)
+VALUE_AGE_NS = 1_000_000
+"""In a millisecond time alone moves no probability by as much as 1e-5."""
+QUOTE_MICRO, QUOTE_TICKS = int64(100_000_000), int64(books.REACH_TICKS)
 """Prices are quoted for 100 shares within 2 ticks of the best."""
 UP, DOWN = int64(0), int64(1)
 
@@ -135,13 +137,25 @@ def moment(state, market):  # type: ignore[no-untyped-def]
 
 @compiled
 def valuation(state, slot):  # type: ignore[no-untyped-def]
-    """Bring fair value and prices in the market's row to the present event; once per event."""
+    """Bring fair value and prices in the market's row to the present event; once per event.
+
+    Fair value is computed anew when spot, oracle, strike or average moved, else when it is older
+    than `VALUE_AGE_NS`; prices when a level that they can reach changed.
+    """
     market = state.markets[slot]
     if market.valued_event == state.events + 1:
         return
     market.valued_event = state.events + 1
-    value(market, state.assets[market.asset])
-    books.refresh_top(state, market, slot)
+    moved = market.spot_ts_ns != market.valued_spot_ns
+    moved = moved or market.reference_ts_ns != market.valued_reference_ns
+    if moved or market.now_ns - market.valued_ns >= VALUE_AGE_NS:
+        market.valued_ns = market.now_ns
+        market.valued_spot_ns = market.spot_ts_ns
+        market.valued_reference_ns = market.reference_ts_ns
+        value(market, state.assets[market.asset])
+    if market.near == 0:
+        return
+    market.near = 0
     market.eff_up, market.depth_up_micro = books.walk(state, slot, UP, QUOTE_MICRO, QUOTE_TICKS)
     market.eff_down, market.depth_down_micro = books.walk(
         state, slot, DOWN, QUOTE_MICRO, QUOTE_TICKS

@@ -160,7 +160,9 @@ def permission(engine, strategy, position, parameter):  # type: ignore[no-untype
 def first(mask):  # type: ignore[no-untyped-def]
     """The lowest set bit's number: the Hold that a scan reports. The mask must not be 0."""
     number = 0
-    while not mask & np.uint64(1):
-        mask >>= np.uint64(1)
-        number += 1
+    for half in (32, 16, 8, 4, 2, 1):
+        low = (np.uint64(1) << np.uint64(half)) - np.uint64(1)
+        if mask & low == NOTHING:
+            mask >>= np.uint64(half)
+            number += half
     return number

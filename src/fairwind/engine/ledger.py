@@ -13,7 +13,6 @@ from fairwind.engine.state import (
     CASH,
     DEPOSITS,
     FEES,
-    ORDERS,
     OVERFLOW,
     POSITIONS,
     POSTINGS,
@@ -202,7 +201,7 @@ def broken(state):  # type: ignore[no-untyped-def]
     if accounts[CASH] < 0:
         return NEGATIVE_CASH
     reserved = 0
-    for number in range(ORDERS):
+    for number in range(state.orders_end):
         reserved += state.orders[number].reserved_micro
     if reserved != accounts[RESERVED]:
         return WRONG_RESERVES

@@ -38,10 +38,10 @@ UP, DOWN, BID, ASK = int64(0), int64(1), int64(0), int64(1)
 @compiled
 def free_row(state):  # type: ignore[no-untyped-def]
     """Index of an order row that is not in use, or FREE when the table is full."""
-    for number in range(ORDERS):
+    for number in range(state.orders_end):
         if state.orders[number].order == 0:
             return number
-    return FREE
+    return int64(state.orders_end) if state.orders_end < ORDERS else FREE
 
 
 @compiled
@@ -69,6 +69,7 @@ def describe(state, number, strategy, slot):  # type: ignore[no-untyped-def]
     signal = state.signal
     position = state.positions[strategy, slot]
     position.orders += 1
+    state.orders_end = max(state.orders_end, number + 1)
     state.submitted += 1
     order.sequence = state.submitted
     order.order = strategy << 40 | market.number << 16 | position.orders
@@ -203,13 +204,15 @@ def finish(state, out, number, order_state, code):  # type: ignore[no-untyped-de
     order.order = 0
     order.due_ns = NEVER_NS
     order.cancel_ns = NEVER_NS
+    while state.orders_end > 0 and state.orders[state.orders_end - 1].order == 0:
+        state.orders_end -= 1
     return at
 
 
 @compiled
 def cancel(state, strategy, slot):  # type: ignore[no-untyped-def]
     """Ask the venue to cancel the strategy's resting orders there; it hears after the latency."""
-    for number in range(ORDERS):
+    for number in range(state.orders_end):
         order = state.orders[number]
         if order.order == 0 or order.slot != slot or order.strategy != strategy:
             continue

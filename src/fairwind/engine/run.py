@@ -180,11 +180,16 @@ def level(state, out, event):  # type: ignore[no-untyped-def]
     if market.consumed != 0:
         # What we took stays taken as long as the level shows no more than that.
         state.consumed[start + index] = min(state.consumed[start + index], event["size"])
+    changes = state.books[start + index] != event["size"]
+    if changes and books.in_reach(market, index):
+        market.near = 1
     top = books.set_level(state, market, start, side, index, event["size"])
     market.book_ts_ns = event.ts_ns
     market.book_ts_source_ns = event.ts_source_ns
     market.book_sequence += 1
-    market.changed |= ON_TOP | ON_BOOK if top else ON_BOOK
+    if top and changes:
+        books.refresh_top(state, market, slot)
+    market.changed |= ON_TOP | ON_BOOK if top and changes else ON_BOOK
     if event["flags"] & MORE == 0:
         if market.valid != VALID and market.gap == 0:
             market.valid = VALID
@@ -270,6 +275,7 @@ def rare(state, out, event):  # type: ignore[no-untyped-def]
             evaluate(state, out, slot, ON_BOOK | ON_TOP)
     elif event.kind == TICK and windows.legal_tick(event.price):
         market.tick_e4 = event.price
+        market.near = 1
         finer = market.step % (event.price // GRID_E4) == 0
         market.step = event.price // GRID_E4 if finer else 1  # old levels stand until replaced
     elif event.kind == FEES:
@@ -291,6 +297,7 @@ def tick(state, out, now_ns):  # type: ignore[no-untyped-def]
         slot = state.active[place]
         market = state.markets[slot]
         market.now_ns = now_ns
+        market.valued_ns = 0
         features.known_average(market, state.assets[market.asset])
         evaluate(state, out, slot, ON_TIMER)
         market.valued_event = 0  # the event itself is still to come and may change everything

@@ -79,6 +79,11 @@ def decide(state, out, strategy, slot, own):  # type: ignore[no-untyped-def]
         own = own | _ANOMALY
     mask = own | gates.integrity(market, parameter) | gates.price(market, parameter, signal)
     mask |= gates.permission(state, state.strategies[strategy], position, parameter)
+    second = market.now_ns // SECOND_NS
+    if signal.wish == BUY and mask != _NO_BITS and position.scan_second == second:
+        same = position.scan_side == signal.side
+        if same and gates.first(mask) == position.scan_hold:
+            return  # capital gates come after all others: the first failing one is the same
     shares = 0
     if signal.side != NO_SIDE:
         round_limit(market, parameter, signal)
@@ -88,7 +93,6 @@ def decide(state, out, strategy, slot, own):  # type: ignore[no-untyped-def]
     if state.orders_used >= ORDERS - 1 or position.orders >= ORDERS_PER_WINDOW:
         mask |= _ANOMALY
     hold = gates.first(mask) if mask != _NO_BITS else NO_HOLD
-    second = market.now_ns // SECOND_NS
     changed = position.scan_hold != hold or position.scan_side != signal.side
     if changed or position.scan_second != second:
         position.scan_hold = hold
@@ -109,9 +113,10 @@ def decide(state, out, strategy, slot, own):  # type: ignore[no-untyped-def]
 def sound(signal):  # type: ignore[no-untyped-def]
     """Whether the strategy kept to the contract: closed enums, finite numbers."""
     closed = 0 <= signal.side <= NO_SIDE and 0 <= signal.wish <= CANCEL and 0 <= signal.type <= 3
+    sided = signal.side < NO_SIDE or signal.wish == NOTHING or signal.wish == CANCEL
     sized = abs(signal.price) + abs(signal.limit) + abs(signal.shares)
     total = sized + abs(signal.net_edge) + abs(signal.stderr) + abs(signal.required)
-    return closed and total < 1e9 and signal.shares >= 0.0
+    return closed and sided and total < 1e9 and signal.shares >= 0.0
 
 
 @compiled

@@ -55,7 +55,8 @@ MARKET = _table(
     "window_state strike_e8 strike_remainder final_e8 final_remainder payout_e4 settled_by "
     "anomaly settling_second settling_count "
     # the moment
-    "now_ns valued_event bid_e4 ask_e4 bid_size_micro ask_size_micro spread_e4 mid_half_e4 "
+    "now_ns valued_event valued_ns valued_spot_ns valued_reference_ns near "
+    "bid_e4 ask_e4 bid_size_micro ask_size_micro spread_e4 mid_half_e4 "
     "spot_ts_ns reference_ts_ns depth_up_micro depth_down_micro",
     # dollars, seconds, probabilities
     "left_s spot reference strike settling_sum expected variance volatility volatility_ratio "
@@ -109,7 +110,8 @@ OVERFLOW = 6
 
 _SCALARS = _table(
     # progress and clock; the simulated exchange; kill switch; what could not be used
-    "events now_ns second_ns strategies_used active_used orders_used next_due_ns dirty broken "
+    "events now_ns second_ns strategies_used active_used orders_used orders_end "
+    "next_due_ns dirty broken "
     "latency_ns taker_delay own_consumption queue "
     "halted drawdown day peak_micro equity_micro "
     "orphans bad_levels duplicates refused_listings refused_controls invalid_scans "

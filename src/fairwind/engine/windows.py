@@ -13,7 +13,7 @@ from fairwind.core.events import ALL_MARKETS, HORIZONS_S, Source
 from fairwind.core.outputs import WindowState
 from fairwind.core.rules import RuleKind, rule_row
 from fairwind.engine import books, exchange, ledger, risk
-from fairwind.engine.state import ACTIVE, GRID_E4, MARKETS, ORDERS, WINDOWS, claim
+from fairwind.engine.state import ACTIVE, GRID_E4, MARKETS, WINDOWS, claim
 
 LISTED, STRUCK = int64(WindowState.LISTED), int64(WindowState.STRUCK)
 STRIKE_MISSED, FINAL = int64(WindowState.STRIKE_MISSED), int64(WindowState.FINAL)
@@ -107,7 +107,8 @@ def blank(state, slot):  # type: ignore[no-untyped-def]
     market.strike_e8 = market.final_e8 = market.payout_e4 = UNKNOWN
     market.strike_remainder = market.final_remainder = 0
     market.settled_by = BY_NOBODY
-    market.settling_second = market.settling_count = market.valued_event = 0
+    market.settling_second = market.settling_count = 0
+    market.valued_event = market.valued_ns = 0
     market.settling_sum = 0.0
     market.strike = market.expected = market.variance = market.volatility = 0.0
     market.volatility_ratio = market.divergence = market.fair_delta = 0.0
@@ -134,13 +135,14 @@ def set_fees(state, slot, event):  # type: ignore[no-untyped-def]
     is refused as an anomaly.
     """
     market = state.markets[slot]
-    for number in range(ORDERS):
+    for number in range(state.orders_end):
         if state.orders[number].order != 0 and state.orders[number].slot == slot:
             state.anomalies += 1
             return
     if not 0 <= event.price <= 900_000:
         market.priced = 0
         return
+    market.near = 1
     market.fee_rate_e6 = event.price
     market.fee_form = 1 if event.price > 0 else 0
     market.priced = 1 if event.price == 0 or event["size"] == 1 else 0
@@ -187,6 +189,7 @@ def boundary(state, out, slot, event, latest, late):  # type: ignore[no-untyped-
             market.strike_e8 = event.price if which == 1 else latest.value_e8
             market.strike_remainder = event["size"] if which == 1 else latest.remainder
             market.strike = market.strike_e8 * 1e-8
+            market.valued_ns = 0
         report(state, out, slot)
     ended = not late and observed >= market.end_ns and market.window_state != FINAL_MISSED
     if market.final_e8 == UNKNOWN and (ended or observed == market.end_ns):
