@@ -171,6 +171,18 @@ def test_the_fee_is_the_takers_and_on_top_of_a_buy() -> None:
     assert found.accounts.balance(FEES, CASH) == 403_200
 
 
+def test_a_buy_needs_its_fee_as_well() -> None:
+    found = exchange()
+    place(found, 1, "ann", buying=False)
+    found.accounts.post(Posting("bob", CASH, 5_174_999 - RICH))
+    assert "balance: 5174999, sum of active orders: 0, order amount: 5175000" in (
+        place(found, 2, "bob").error
+    )
+    found.accounts.post(Posting("bob", CASH, 1))
+    assert place(found, 2, "bob").status == "matched"
+    assert found.accounts.balance("bob", CASH) == 0
+
+
 def test_a_sellers_fee_comes_out_of_the_proceeds() -> None:
     found = exchange()
     place(found, 1, "ann", price_e4=6400, shares=25)

@@ -228,7 +228,6 @@ class Exchange:
             if one.account == order.account
             and one.market == order.market
             and _pays_with(one) == asset
-            and one is not order
         )
         market = self.markets[order.market]
         fills = [fill for fill in self._plan(order) if fill.size_micro]
