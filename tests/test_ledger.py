@@ -300,8 +300,8 @@ def test_a_contradicting_result_corrects_the_payout_once_and_a_repeated_one_not_
     assert (session.record.duplicates, session.record.anomalies) == (1, 0)
     session.feed(resolved(at(311), 0), resolved(at(312), 0))
     assert (session.record.duplicates, session.record.anomalies) == (2, 1)
-    assert session.record.accounts[CASH] == cash
-    assert session.record.accounts[RECEIVABLE] == -10 * SHARE
+    assert session.record.accounts[CASH] == cash - 10 * SHARE  # ten dollars are owed back
+    assert session.record.accounts[RECEIVABLE] == 0
     corrections = session.rows("postings")["fact"] == Fact.CORRECT
     assert corrections.sum() == 1
     check_totals(session)

@@ -40,6 +40,7 @@ def clear(state, slot):  # type: ignore[no-untyped-def]
     market.consumed = 0
     market.valid = 0
     market.near = 1
+    market.reach = reach(market.tick_e4)
     refresh_top(state, market, slot)
 
 
@@ -78,11 +79,10 @@ def set_level(state, market, start, side, level, size_micro):  # type: ignore[no
     return True
 
 
-@compiled(forceinline=True)
-def in_reach(market, level):  # type: ignore[no-untyped-def]
-    """Whether a change of the level can move a quoted price: near the best, as it is now."""
-    reach = REACH_TICKS * (market.tick_e4 // GRID_E4)
-    return market.bid - reach <= level <= market.ask + reach
+@compiled
+def reach(tick_e4):  # type: ignore[no-untyped-def]
+    """How many levels beyond the best a quoted price can reach."""
+    return REACH_TICKS * (tick_e4 // GRID_E4)
 
 
 @compiled

@@ -122,13 +122,11 @@ def known_average(market, asset):  # type: ignore[no-untyped-def]
     market.settling_count += 1
 
 
-@compiled(forceinline=True)
-def moment(state, market):  # type: ignore[no-untyped-def]
-    """Bring time, spot and reference in the market's row to the present event."""
+@compiled
+def observe(state, market):  # type: ignore[no-untyped-def]
+    """Copy the asset's spot and the latest print of its settlement stream to the market's row."""
     asset = state.assets[market.asset]
     reference = state.references[market.asset * 3 + market.averaging_s // 30]
-    market.now_ns = state.now_ns
-    market.left_s = (market.end_ns - state.now_ns) * 1e-9
     market.spot = asset.spot
     market.spot_ts_ns = asset.spot_ts_ns
     market.reference = reference.value

@@ -174,20 +174,26 @@ def redeem(state, out, strategy, slot, outcome, pay_micro):  # type: ignore[no-u
 
 @compiled
 def correct(state, out, strategy, slot, before_e4, after_e4):  # type: ignore[no-untyped-def]
-    """The venue's result replaces our reading: book the difference in payout."""
+    """The venue's result replaces our reading: book the difference in payout, and return it.
+
+    What is owed back is taken from cash as far as it goes; the rest stays a negative receivable.
+    """
     position = state.positions[strategy, slot]
     up, down = position.settled_up_micro, position.settled_down_micro
     before = up * before_e4 // 10_000 + down * (10_000 - before_e4) // 10_000
     after = up * after_e4 // 10_000 + down * (10_000 - after_e4) // 10_000
-    if before == after:
-        return
+    change = after - before
+    if change == 0:
+        return 0
     row = out.postings[begin(state, out, CORRECT)]
     row.strategy = strategy
     row.market = state.markets[slot].number
     row.payout_e4 = after_e4
-    row.receivable_micro = after - before
-    row.realised_micro = before - after
+    row.cash_micro = max(change, -state.accounts[CASH])
+    row.receivable_micro = change - row.cash_micro
+    row.realised_micro = -change
     book(state, row)
+    return change
 
 
 @compiled

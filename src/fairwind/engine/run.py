@@ -181,8 +181,8 @@ def level(state, out, event):  # type: ignore[no-untyped-def]
         # What we took stays taken as long as the level shows no more than that.
         state.consumed[start + index] = min(state.consumed[start + index], event["size"])
     changes = state.books[start + index] != event["size"]
-    if changes and books.in_reach(market, index):
-        market.near = 1
+    if changes and market.bid - market.reach <= index <= market.ask + market.reach:
+        market.near = 1  # it can move a quoted price
     top = books.set_level(state, market, start, side, index, event["size"])
     market.book_ts_ns = event.ts_ns
     market.book_ts_source_ns = event.ts_source_ns
@@ -276,6 +276,7 @@ def rare(state, out, event):  # type: ignore[no-untyped-def]
     elif event.kind == TICK and windows.legal_tick(event.price):
         market.tick_e4 = event.price
         market.near = 1
+        market.reach = books.reach(event.price)
         finer = market.step % (event.price // GRID_E4) == 0
         market.step = event.price // GRID_E4 if finer else 1  # old levels stand until replaced
     elif event.kind == FEES:
@@ -305,20 +306,22 @@ def tick(state, out, now_ns):  # type: ignore[no-untyped-def]
 
 @compiled
 def evaluate_asset(state, out, asset, changed):  # type: ignore[no-untyped-def]
-    """Evaluate every open window of the asset."""
+    """Tell every open window of the asset, and evaluate it."""
     for place in range(state.active_used):
         slot = state.active[place]
         if state.markets[slot].asset == asset:
+            features.observe(state, state.markets[slot])
             evaluate(state, out, slot, changed)
 
 
-@compiled
+@compiled(forceinline=True)
 def evaluate(state, out, slot, changed):  # type: ignore[no-untyped-def]
     """Let every strategy that subscribed to the change look at the market."""
     market = state.markets[slot]
     if market.active == 0 or not market.start_ns <= state.now_ns < market.end_ns:
         return
-    features.moment(state, market)
+    market.now_ns = state.now_ns
+    market.left_s = (market.end_ns - state.now_ns) * 1e-9
     for number in range(state.strategies_used):
         strategy = state.strategies[number]
         wants = strategy.subscriptions

@@ -12,7 +12,7 @@ from fairwind.core.digest import fold_output
 from fairwind.core.events import ALL_MARKETS, HORIZONS_S, Source
 from fairwind.core.outputs import WindowState
 from fairwind.core.rules import RuleKind, rule_row
-from fairwind.engine import books, exchange, ledger, risk
+from fairwind.engine import books, exchange, features, ledger, risk
 from fairwind.engine.state import ACTIVE, GRID_E4, MARKETS, WINDOWS, claim
 
 LISTED, STRUCK = int64(WindowState.LISTED), int64(WindowState.STRUCK)
@@ -84,6 +84,8 @@ def list_market(state, out, event):  # type: ignore[no-untyped-def]
     market.fee_rate_e6 = state.rules[fee].a if fee >= 0 else 0
     market.fee_form = state.rules[fee].b if fee >= 0 else 0
     market.active = market.priced = 1
+    market.reach = books.reach(market.tick_e4)
+    features.observe(state, market)
     state.active[state.active_used] = slot
     state.active_used += 1
     report(state, out, slot)
@@ -240,7 +242,9 @@ def on_resolved(state, out, event):  # type: ignore[no-untyped-def]
         state.anomalies += 1
         market.anomaly = 1
         for strategy in range(state.strategies_used):
-            ledger.correct(state, out, strategy, slot, market.payout_e4, event.price)
+            change = ledger.correct(state, out, strategy, slot, market.payout_e4, event.price)
+            if change < 0:
+                risk.outcome(state, strategy, change)
         market.payout_e4 = event.price
         market.settled_by = BY_VENUE
         report(state, out, slot)
@@ -263,6 +267,7 @@ def settle(state, out, slot, payout_e4, by):  # type: ignore[no-untyped-def]
             risk.outcome(state, strategy, total)
     report(state, out, slot)
     drop(state, slot)
+    risk.mark(state)  # a loss must stop the next entry of this very second
 
 
 @compiled
