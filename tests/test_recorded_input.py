@@ -344,12 +344,11 @@ def test_frames_of_unknown_shape_market_or_number_are_counted(tmp_path) -> None:
         tmp_path,
         book(),
         {"event_type": "news"},
-        {**book(), "surprise": 1},
         {**book(), "market": "0x0"},
         change("cheap", "1"),
     )
     counted = {one.code: one.rows for one in recording.problems}
-    assert counted == {"UNKNOWN_FRAME": 2, "UNKNOWN_MARKET": 1, "BAD_NUMBER": 1}
+    assert counted == {"UNKNOWN_FRAME": 1, "UNKNOWN_MARKET": 1, "BAD_NUMBER": 1}
 
 
 def test_a_new_market_frame_names_the_window_of_its_frames(tmp_path) -> None:

@@ -1,38 +1,44 @@
 """The market channel's messages as the venue sends them: all numbers are text, as written.
 
 In: nothing. Out: one typed struct per event type (venue facts 3.2). Never here: a converted number.
+Fields that the venue adds are passed over: they came without notice more than once.
 """
 
 import msgspec
 
 
-class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Level(msgspec.Struct, frozen=True, kw_only=True):
     """A price and its total, both as the venue wrote them."""
 
     price: str
     size: str
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One token's new total at a price; the hash and bests are those after the change."""
+class OldChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One token's new total at a price."""
 
     asset_id: str
     price: str
     size: str
     side: str
+
+
+class Change(OldChange, frozen=True, kw_only=True):
+    """The same since September 2025, with hash and best prices after the change."""
+
     hash: str
     best_bid: str
     best_ask: str
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type"):
-    """What every frame has. Only the fields named in the subclasses are accepted."""
+    """What every frame has."""
 
     market: str
     timestamp: str
 
 
-class Book(Message, frozen=True, kw_only=True, tag="book", forbid_unknown_fields=True):
+class Book(Message, frozen=True, kw_only=True, tag="book"):
     """A token's whole book."""
 
     asset_id: str
@@ -43,17 +49,13 @@ class Book(Message, frozen=True, kw_only=True, tag="book", forbid_unknown_fields
     last_trade_price: str | None = None
 
 
-class PriceChange(
-    Message, frozen=True, kw_only=True, tag="price_change", forbid_unknown_fields=True
-):
+class PriceChange(Message, frozen=True, kw_only=True, tag="price_change"):
     """Changed levels, each with its mirror on the other token."""
 
     price_changes: list[Change]
 
 
-class LastTrade(
-    Message, frozen=True, kw_only=True, tag="last_trade_price", forbid_unknown_fields=True
-):
+class LastTrade(Message, frozen=True, kw_only=True, tag="last_trade_price"):
     """A trade print: the taker's token, side and size."""
 
     asset_id: str
@@ -64,9 +66,7 @@ class LastTrade(
     transaction_hash: str = ""
 
 
-class TickSize(
-    Message, frozen=True, kw_only=True, tag="tick_size_change", forbid_unknown_fields=True
-):
+class TickSize(Message, frozen=True, kw_only=True, tag="tick_size_change"):
     """The market's tick changed; sent once or twice for each token."""
 
     asset_id: str
@@ -74,9 +74,7 @@ class TickSize(
     new_tick_size: str
 
 
-class BestBidAsk(
-    Message, frozen=True, kw_only=True, tag="best_bid_ask", forbid_unknown_fields=True
-):
+class BestBidAsk(Message, frozen=True, kw_only=True, tag="best_bid_ask"):
     """A token's best prices, which the book holds already."""
 
     asset_id: str

@@ -1,0 +1,74 @@
+"""What a feed counts about itself: how much came, how old it was, and what was wrong with it.
+
+In: one call for each thing that happened. Out: counters and age percentiles, in bounded memory.
+Never here: a judgement; what is too old or too much is decided by who reads it.
+"""
+
+from collections import Counter
+from enum import StrEnum
+
+AGE_STEPS = 8
+"""Steps of the age histogram for each doubling: a percentile is at most an eighth too high."""
+AGE_SLOTS = 64 * AGE_STEPS
+
+
+class Count(StrEnum):
+    """What is counted, beside the reasons of refused frames."""
+
+    MESSAGES = "messages"
+    GAPS = "gaps"  # data was lost: a jump in a sequence, a book that contradicts itself
+    DUPLICATES = "duplicates"  # the same message twice in a row, or a print seen before
+    OUT_OF_ORDER = "out_of_order"  # older than what it would replace, and so ignored
+    RECONNECTS = "reconnects"
+    CHECKSUMS = "checksums"
+    CHECKSUM_FAILURES = "checksum_failures"
+    HEARTBEAT_MISSES = "heartbeat_misses"
+    PARITY = "parity"  # Up and Down contradicted each other by more than two cents
+    IGNORED = "ignored"  # a message that is known and not used
+    OVERFLOWS = "overflows"  # the queue of a connection was full
+
+
+class Kpis:
+    """The counters of one feed."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.invalid_book_ns = 0
+        self._ages = [0] * AGE_SLOTS
+        self._aged = 0
+
+    def add(self, what: str, times: int = 1) -> None:
+        """Count `what`, a Count or a Reason."""
+        if times:
+            self.counts[what] += times
+
+    def age(self, age_ns: int) -> None:
+        """One message was `age_ns` old on receipt. A clock that is behind makes it 0."""
+        self._ages[_slot(max(age_ns, 0))] += 1
+        self._aged += 1
+
+    def age_percentile_ns(self, percent: float) -> int:
+        """The age that `percent` of the messages did not exceed, at most 1/8 too high; 0: none."""
+        wanted = self._aged * percent / 100
+        seen = 0
+        for slot, number in enumerate(self._ages):
+            seen += number
+            if number and seen >= wanted:
+                return _upper(slot)
+        return 0
+
+
+def _slot(age_ns: int) -> int:
+    """The histogram's slot: eight linear steps within each doubling."""
+    if age_ns < AGE_STEPS:
+        return age_ns
+    doubling = age_ns.bit_length() - AGE_STEPS.bit_length()
+    return (doubling + 1) * AGE_STEPS + (age_ns >> doubling) - AGE_STEPS
+
+
+def _upper(slot: int) -> int:
+    """The greatest age of a slot."""
+    if slot < AGE_STEPS:
+        return slot
+    doubling = slot // AGE_STEPS - 1
+    return ((slot % AGE_STEPS + AGE_STEPS + 1) << doubling) - 1
