@@ -131,6 +131,7 @@ def observe(state, market):  # type: ignore[no-untyped-def]
     market.spot_ts_ns = asset.spot_ts_ns
     market.reference = reference.value
     market.reference_ts_ns = reference.ts_ns
+    market.valued_ns = 0
 
 
 @compiled
@@ -144,13 +145,12 @@ def valuation(state, slot):  # type: ignore[no-untyped-def]
     if market.valued_event == state.events + 1:
         return
     market.valued_event = state.events + 1
-    moved = market.spot_ts_ns != market.valued_spot_ns
-    moved = moved or market.reference_ts_ns != market.valued_reference_ns
+    moved = market.valued_ns == 0
+    if moved:
+        scale(market, state.assets[market.asset])
     if moved or market.now_ns - market.valued_ns >= VALUE_AGE_NS:
         market.valued_ns = market.now_ns
-        market.valued_spot_ns = market.spot_ts_ns
-        market.valued_reference_ns = market.reference_ts_ns
-        value(market, state.assets[market.asset])
+        value(market)
     if market.near == 0:
         return
     market.near = 0
@@ -163,33 +163,43 @@ def valuation(state, slot):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def value(market, asset):  # type: ignore[no-untyped-def]
-    """Volatility and P(Up) with its error; nan without a strike or before volatility is known."""
-    market.fair_up = math.nan
-    market.fair_stderr = 1.0
+def scale(market, asset):  # type: ignore[no-untyped-def]
+    """What fair value needs of prices: level, variance per second, error of the level.
+
+    The variance stays 0, which says unknown, without a strike, before volatility is learned, and
+    for prices that never moved: they say nothing about how they will.
+    """
+    market.variance_per_s = 0.0
     if market.strike <= 0.0 or asset.spot <= 0.0 or asset.samples < WARM_SAMPLES:
         return
     level = asset.spot + asset.basis
-    per_second = 0.5 * (asset.variance_fast + asset.variance_slow) * level * level
-    if per_second <= 0.0:
-        return  # prices that never moved say nothing about how they will
-    market.volatility = math.sqrt(per_second)
+    market.level = level
+    market.variance_per_s = 0.5 * (asset.variance_fast + asset.variance_slow) * level * level
+    # A print's scatter around our offset is mostly the lag between the venues; its mean is what
+    # moves the settlement, known to about the scatter over the root of the prints averaged.
+    market.level_variance = asset.basis_variance * BASIS_WEIGHT
+    market.divergence = abs(level - market.reference) / level
     market.volatility_ratio = 0.0
     if asset.variance_slow > 0.0:
         market.volatility_ratio = math.sqrt(asset.variance_fast / asset.variance_slow)
-    market.divergence = abs(level - market.reference) / level
-    known = level
+
+
+@compiled
+def value(market):  # type: ignore[no-untyped-def]
+    """P(Up) with its error and delta at the market's moment; nan while the scale is unknown."""
+    market.fair_up = math.nan
+    market.fair_stderr = 1.0
+    if market.variance_per_s <= 0.0:
+        return
+    known = market.level
     if market.settling_count > 0:
         known = market.settling_sum / market.settling_count
     left = max(market.left_s, 0.0)
     market.expected, market.variance = fair.settlement(
-        left, float(market.averaging_s), level, known, per_second
+        left, float(market.averaging_s), market.level, known, market.variance_per_s
     )
-    # A print's scatter around our offset is mostly the lag between the venues; its mean is what
-    # moves the settlement, known to about the scatter over the root of the prints averaged.
-    level_variance = asset.basis_variance * BASIS_WEIGHT
     market.fair_up, market.fair_stderr, market.fair_delta = fair.probability(
-        market.expected, market.variance, market.strike, level_variance
+        market.expected, market.variance, market.strike, market.level_variance
     )
 
 

@@ -55,11 +55,12 @@ MARKET = _table(
     "window_state strike_e8 strike_remainder final_e8 final_remainder payout_e4 settled_by "
     "anomaly settling_second settling_count "
     # the moment
-    "now_ns valued_event valued_ns valued_spot_ns valued_reference_ns near reach "
+    "now_ns valued_event valued_ns near reach "
     "bid_e4 ask_e4 bid_size_micro ask_size_micro spread_e4 mid_half_e4 "
     "spot_ts_ns reference_ts_ns depth_up_micro depth_down_micro",
     # dollars, seconds, probabilities
-    "left_s spot reference strike settling_sum expected variance volatility volatility_ratio "
+    "left_s spot reference strike settling_sum expected variance "
+    "level level_variance variance_per_s volatility_ratio "
     "fair_up fair_stderr fair_delta divergence eff_up eff_down fee_up fee_down",
 )
 """All that is known of one window market: what feeds said, and what follows from it."""

@@ -112,7 +112,7 @@ def blank(state, slot):  # type: ignore[no-untyped-def]
     market.settling_second = market.settling_count = 0
     market.valued_event = market.valued_ns = 0
     market.settling_sum = 0.0
-    market.strike = market.expected = market.variance = market.volatility = 0.0
+    market.strike = market.expected = market.variance = market.variance_per_s = 0.0
     market.volatility_ratio = market.divergence = market.fair_delta = 0.0
     market.eff_up = market.eff_down = market.fee_up = market.fee_down = 0.0
     market.fair_up = np.nan
