@@ -187,6 +187,15 @@ def test_a_snapshot_with_another_tick_says_so_before_its_levels() -> None:
     assert kinds[:3] == [Kind.GAP, Kind.TICK, Kind.CLEAR]
 
 
+def test_an_open_window_that_goes_silent_is_doubted_and_one_to_come_is_not() -> None:
+    channel, second = alive(), 10**9
+    assert channel.silent(NS + 3 * second, 3 * second) == []
+    assert channel.silent(NS - second, -10 * second) == []
+    assert summary(channel.silent(NS + 4 * second, 3 * second)) == [GAP]
+    assert [one.why for one in channel.resyncs(NS)] == ["its data went silent"]
+    assert channel.silent(NS + 5 * second, 3 * second) == []
+
+
 def test_a_lost_connection_ends_every_live_book_once() -> None:
     channel = alive()
     assert summary(channel.disconnected(NS)) == [GAP]
@@ -312,6 +321,15 @@ def test_a_frame_that_is_no_json_may_have_been_any_markets() -> None:
     channel = alive()
     assert summary(channel.take(b'{"event_type":"price_chan', NS)) == [GAP]
     assert channel.kpis.counts["NOT_JSON"] == 1
+
+
+def test_an_object_without_a_kind_is_that_markets_or_nobodys() -> None:
+    channel = alive()
+    assert fed(channel, {"error": "invalid subscription"}) == []
+    assert channel.kpis.counts["SHAPE"] == 1 and channel.live(CONDITION)
+    assert summary(fed(channel, {"market": CONDITION, "price_changes": []})) == [GAP]
+    fed(channel, book(at_ms=1))
+    assert summary(fed(channel, {"event_type": "price_change"})) == [GAP]
 
 
 def test_an_unknown_kind_of_message_is_counted_and_harms_nothing() -> None:

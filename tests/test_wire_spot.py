@@ -78,6 +78,25 @@ def test_a_lost_message_stops_everything_until_a_new_connection() -> None:
     assert len(prices(feed, ticker(0), ticker(1))) == 2
 
 
+def test_a_malformed_message_of_no_book_is_counted_and_the_next_one_follows() -> None:
+    feed = Coinbase()
+    strange = [message(0, "novelty"), ticker(1, "NaN"), {**ticker(2), "events": 0}]
+    assert len(prices(feed, *strange, ticker(3))) == 1
+    assert feed.kpis.counts == {Count.MESSAGES: 4, "SHAPE": 2, "NUMBER": 1}
+
+
+def test_a_message_without_its_number_is_lost() -> None:
+    feed = Coinbase()
+    assert feed.take(b'{"channel":"tick', NS) == []
+    assert feed.wanted is not None and feed.kpis.counts[Count.GAPS] == 1
+
+
+def test_a_malformed_message_of_the_book_wants_a_new_connection() -> None:
+    feed = Coinbase()
+    assert len(prices(feed, SNAPSHOT, message(1, "l2_data", {"type": "rumour"}))) == 1
+    assert feed.wanted is not None
+
+
 def test_a_late_message_and_a_repeated_one_are_ignored() -> None:
     feed = Coinbase()
     assert len(prices(feed, ticker(0), ticker(1), ticker(1), ticker(0))) == 2

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fairwind.core.events import Flag, Kind, Side, Source
+from fairwind.core.events import HORIZONS_S, Flag, Kind, Side, Source
 from fairwind.core.units import MILLISECOND_NS, PRICE_ONE_E4, SECOND_NS
 from fairwind.feeds.checksum import TokenBook, TradePrices, fitting_trade_price
 from fairwind.feeds.frames import (
@@ -83,6 +83,7 @@ class MarketBook:
     def __init__(self, market: Market, kpis: Kpis, ts_ns: int) -> None:
         self.market = market
         self.live = False
+        self.heard_ns = ts_ns
         self._wanted: str | None = None
         self._asked_ns = ts_ns
         self._kpis = kpis
@@ -195,6 +196,13 @@ class MarketBook:
             return []
         self.live, self._dead_since = False, ts_ns
         return [self._row(Kind.GAP, ts_ns, 0)]
+
+    def silent(self, ts_ns: int, limit_ns: int) -> bool:
+        """Whether the window is open and its live book was not heard of for that long."""
+        age_ns = ts_ns - self.market.start_ns
+        horizon_s = HORIZONS_S[self.market.series % len(HORIZONS_S)]
+        is_open = 0 <= age_ns < horizon_s * SECOND_NS
+        return self.live and is_open and ts_ns - max(self.heard_ns, self.market.start_ns) > limit_ns
 
     def resync(self, ts_ns: int) -> Resync | None:
         """A wish for a new snapshot: once when the book ends, again while none comes."""

@@ -119,6 +119,13 @@ class User(Message, frozen=True, kw_only=True, tag="user"):
     """Not used: nothing is traded there."""
 
 
+class _Head(_Part, frozen=True, kw_only=True):
+    """What can be said about a message of a shape that is not known."""
+
+    channel: str
+    sequence_num: int
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="error"):
     """An error, which has no channel."""
 
@@ -144,6 +151,7 @@ Frame = (
 )
 Other = Refusal | ExchangeTicker | ExchangeSubscriptions
 
+_head = msgspec.json.Decoder(_Head)
 _frames: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
 _others: msgspec.json.Decoder[Other] = msgspec.json.Decoder(Other)
 
@@ -217,18 +225,35 @@ class Coinbase:
         return []
 
     def take(self, payload: bytes, ts_ns: int) -> list[Row]:
-        """One frame, received at `ts_ns`. A bad one is counted, and is a lost message."""
+        """One frame, received at `ts_ns`. A bad one is counted; one of the book ends the book."""
         self.kpis.add(Count.MESSAGES)
         try:
             frame = decode(payload)
-            if isinstance(frame, Message) and not self._follows(frame.sequence_num):
-                return []
+        except BadFrame as error:
+            self._undecodable(payload, error)
+            return []
+        if isinstance(frame, Message) and not self._follows(frame.sequence_num):
+            return []
+        try:
             return self._rows(frame, ts_ns)
         except BadFrame as error:
             self.kpis.add(error.reason)
-            if error.reason != Reason.REFUSED:
+            if isinstance(frame, Levels):
                 self._doubt(str(error))
             return []
+
+    def _undecodable(self, payload: bytes, error: BadFrame) -> None:
+        """Its number counts, unless that cannot be read either: then a message is lost."""
+        self.kpis.add(error.reason)
+        if error.reason == Reason.REFUSED:
+            return
+        try:
+            head = decoded(_head, payload)
+        except BadFrame:
+            self._doubt(str(error))
+            return
+        if self._follows(head.sequence_num) and head.channel == "l2_data":
+            self._doubt(str(error))
 
     def _follows(self, number: int) -> bool:
         """Whether the message may be used: it is new, and none has been lost before it."""

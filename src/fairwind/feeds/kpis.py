@@ -7,6 +7,8 @@ Never here: a judgement; what is too old or too much is decided by who reads it.
 from collections import Counter
 from enum import StrEnum
 
+import msgspec
+
 AGE_STEPS = 8
 """Steps of the age histogram for each doubling: a percentile is at most an eighth too high."""
 AGE_SLOTS = 64 * AGE_STEPS
@@ -56,6 +58,42 @@ class Kpis:
             if number and seen >= wanted:
                 return _upper(slot)
         return 0
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A feed's figures since it began. Ages are from the venue's stamp to our receipt."""
+
+    feed: str
+    messages: int
+    gaps: int
+    duplicates: int
+    out_of_order: int
+    reconnects: int
+    checksums: int
+    checksum_failures: int
+    heartbeat_misses: int
+    parity: int
+    ignored: int
+    overflows: int
+    invalid_book_ns: int
+    age_p50_ns: int
+    age_p95_ns: int
+    age_p99_ns: int
+    refused: dict[str, int]  # by reason
+
+
+def health(feed: str, kpis: Kpis) -> Health:
+    """The figures of the feed with that name."""
+    known = {one.value: kpis.counts[one] for one in Count}
+    return Health(
+        feed=feed,
+        **known,
+        invalid_book_ns=kpis.invalid_book_ns,
+        age_p50_ns=kpis.age_percentile_ns(50),
+        age_p95_ns=kpis.age_percentile_ns(95),
+        age_p99_ns=kpis.age_percentile_ns(99),
+        refused={str(what): times for what, times in kpis.counts.items() if what not in known},
+    )
 
 
 def _slot(age_ns: int) -> int:

@@ -71,8 +71,8 @@ class OldPriceChange(
 class _Head(msgspec.Struct, frozen=True, kw_only=True):
     """What can be said about a message of a shape that is not known."""
 
-    event_type: str
-    market: str
+    event_type: str | None = None
+    market: str | None = None
 
 
 _frames = msgspec.json.Decoder(Frame | list[Frame])
@@ -189,6 +189,13 @@ class MarketChannel:
         found = [book.resync(ts_ns) for book in self._books.values()]
         return [one for one in found if one is not None]
 
+    def silent(self, ts_ns: int, limit_ns: int) -> list[Row]:
+        """End the books of open windows of which nothing came for that long: subscriptions are
+        accepted, and pings answered, while data never comes. Windows not open yet may be quiet.
+        """
+        found = [book for book in self._books.values() if book.silent(ts_ns, limit_ns)]
+        return [one for book in found for one in book.doubt("its data went silent", ts_ns)]
+
     def take(self, payload: bytes, ts_ns: int) -> list[Row]:
         """One frame, received at `ts_ns`. A bad one is counted, and ends the books it spoke of."""
         self.kpis.add(Count.MESSAGES)
@@ -212,6 +219,7 @@ class MarketChannel:
         if book is None:
             self.kpis.add(Count.IGNORED)
             return []
+        book.heard_ns = ts_ns
         try:
             stamp = stamp_ns(frame.timestamp)
             rows = self._rows(book, frame, stamp, ts_ns)
@@ -243,16 +251,23 @@ class MarketChannel:
         return []
 
     def _undecodable(self, payload: bytes, error: BadFrame, ts_ns: int) -> list[Row]:
-        """A message is lost: of the market that it names, or, when it names none, of any."""
+        """A message is lost: of the book that it names, or of any when it could be of any."""
         self.kpis.add(error.reason)
         try:
             head = decoded(_head, payload)
         except BadFrame:
-            doubted = list(self._books.values())
+            doubted = [*self._books.values()]
         else:
-            known = head.event_type in _NAMES_OF_THE_BOOK and head.market in self._books
-            doubted = [self._books[head.market]] if known else []
+            doubted = self._meant(head)
         return [one for book in doubted for one in book.doubt(str(error), ts_ns)]
+
+    def _meant(self, head: _Head) -> list[MarketBook]:
+        """The books that a message of an unknown shape may have changed."""
+        if head.event_type not in (None, *_NAMES_OF_THE_BOOK):
+            return []
+        if head.market is not None:
+            return [self._books[head.market]] if head.market in self._books else []
+        return [] if head.event_type is None else [*self._books.values()]
 
 
 def _resolved(market: Market, frame: Resolved, stamp: int, ts_ns: int) -> Row:

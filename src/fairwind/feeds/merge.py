@@ -1,0 +1,41 @@
+"""One total order of what several connections brought: by receipt, then source, then arrival.
+
+In: each connection's rows since the last call. Out: one batch of events whose time never steps
+back, from call to call as well. Never here: an atomic group torn apart, an event lost or repeated.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from fairwind.core.events import Events, in_order
+from fairwind.feeds.frames import Row, as_events
+
+
+class Merge:
+    """Remembers the last time that it gave out.
+
+    All readers stamp frames with one clock and are drained together, so a row that is older than
+    what was given out before means that the clock was set back, or that a connection was drained
+    late. It is given the last time instead: its order is that of its arrival here.
+    """
+
+    def __init__(self, last_ns: int = 0) -> None:
+        self.last_ns = last_ns
+        self.late = 0
+        """Events that came with a time before the last one."""
+        self.latest_by_ns = 0
+        """The most by which one was late."""
+
+    def take(self, batches: Iterable[Sequence[Row]]) -> Events:
+        """The batches' rows in order. Shape (n,). Rows of one batch are in order of arrival."""
+        events = in_order(as_events([row for rows in batches for row in rows]))
+        if len(events) == 0:
+            return events
+        behind = self.last_ns - int(events["ts_ns"][0])
+        if behind > 0:
+            self.late += int(np.count_nonzero(events["ts_ns"] < self.last_ns))
+            self.latest_by_ns = max(self.latest_by_ns, behind)
+            np.maximum(events["ts_ns"], self.last_ns, out=events["ts_ns"])
+        self.last_ns = int(events["ts_ns"][-1])
+        return events
