@@ -104,14 +104,20 @@ def unusable(market, order, now_ns):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def opposite(order, market):  # type: ignore[no-untyped-def]
+    """(index of level 0 of the side it trades against, that side's best level, way to walk)."""
+    start = order.slot * 2 * LEVELS
+    if order.book_side == BID:
+        return start + LEVELS, market.ask, 1
+    return start, market.bid, -1
+
+
+@compiled
 def available(state, number):  # type: ignore[no-untyped-def]
     """Shares micro that the order can take now within its limit."""
     order = state.orders[number]
     market = state.markets[order.slot]
-    buying_up = order.book_side == BID
-    at = order.slot * 2 * LEVELS + (LEVELS if buying_up else 0)
-    level = market.ask if buying_up else market.bid
-    direction = 1 if buying_up else -1
+    at, level, direction = opposite(order, market)
     total = 0
     while 0 < level < TOP_LEVEL and (order.level - level) * direction >= 0:
         total += max(state.books[at + level] - state.consumed[at + level], 0)
@@ -127,11 +133,8 @@ def take(state, out, number):  # type: ignore[no-untyped-def]
     if order.type == FOK and available(state, number) < order.size_micro:
         orders.finish(state, out, number, KILLED, DEPTH)
         return
-    buying_up = order.book_side == BID
-    at = order.slot * 2 * LEVELS + (LEVELS if buying_up else 0)
-    level = market.ask if buying_up else market.bid
+    at, level, direction = opposite(order, market)
     best = level
-    direction = 1 if buying_up else -1
     while 0 < level < TOP_LEVEL and (order.level - level) * direction >= 0:
         left = order.size_micro - order.filled_micro
         size = min(state.books[at + level] - state.consumed[at + level], left)
@@ -323,10 +326,7 @@ def consume(state, number):  # type: ignore[no-untyped-def]
     """Take what crosses the resting order out of the displayed depth. Returns shares micro."""
     order = state.orders[number]
     market = state.markets[order.slot]
-    buying_up = order.book_side == BID
-    at = order.slot * 2 * LEVELS + (LEVELS if buying_up else 0)
-    level = market.ask if buying_up else market.bid
-    direction = 1 if buying_up else -1
+    at, level, direction = opposite(order, market)
     wanted = order.size_micro - order.filled_micro
     taken = 0
     while 0 < level < TOP_LEVEL and (order.level - level) * direction >= 0 and taken < wanted:
