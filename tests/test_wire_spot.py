@@ -114,6 +114,20 @@ def test_a_book_gives_the_mid_and_any_zero_removes() -> None:
     assert found == [10_100_000_000, 10_050_000_000, 10_075_000_000]
 
 
+def test_a_level_that_comes_and_goes_is_kept_once() -> None:
+    book = coinbase.Ladders()
+    for price in (5, 7, 6):
+        book.set("bid", price, 1)
+    for size in (0, 1, 0, 1, 0):
+        book.set("bid", 6, size)
+    assert book.best("bid") == 7
+    book.set("bid", 7, 0)
+    assert book.best("bid") == 5
+    book.set("bid", 6, 2)
+    assert book.best("bid") == 6 and book.best("offer") is None
+    assert len(book._heaps["bid"]) == 2
+
+
 @pytest.mark.parametrize(
     ("reason", "bad"),
     [

@@ -189,13 +189,15 @@ class Ladders:
     def __init__(self) -> None:
         self._sides: dict[str, dict[int, int]] = {"bid": {}, "offer": {}}
         self._heaps: dict[str, list[int]] = {"bid": [], "offer": []}
+        self._heaped: dict[str, set[int]] = {"bid": set(), "offer": set()}
 
     def set(self, side: str, price_e8: int, size_e8: int) -> None:
         """A level's new total; 0 removes it."""
         if size_e8 == 0:
             self._sides[side].pop(price_e8, None)
             return
-        if price_e8 not in self._sides[side]:
+        if price_e8 not in self._heaped[side]:
+            self._heaped[side].add(price_e8)
             heapq.heappush(self._heaps[side], -price_e8 if side == "bid" else price_e8)
         self._sides[side][price_e8] = size_e8
 
@@ -203,7 +205,7 @@ class Ladders:
         """The best price of a side, or None when it is empty."""
         heap, levels = self._heaps[side], self._sides[side]
         while heap and abs(heap[0]) not in levels:
-            heapq.heappop(heap)
+            self._heaped[side].remove(abs(heapq.heappop(heap)))
         return abs(heap[0]) if heap else None
 
 

@@ -27,7 +27,6 @@ class Count(StrEnum):
     HEARTBEAT_MISSES = "heartbeat_misses"
     PARITY = "parity"  # Up and Down contradicted each other by more than two cents
     IGNORED = "ignored"  # a message that is known and not used
-    OVERFLOWS = "overflows"  # the queue of a connection was full
 
 
 class Kpis:
@@ -74,7 +73,6 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     heartbeat_misses: int
     parity: int
     ignored: int
-    overflows: int
     invalid_book_ns: int
     age_p50_ns: int
     age_p95_ns: int

@@ -136,7 +136,6 @@ class MarketChannel:
         self.new_markets: deque[NewMarket] = deque(maxlen=NEW_MARKETS_MAX)
         self._books: dict[str, MarketBook] = {}
         self._last = b""
-        self._stamp = 0
 
     def watch(self, market: Market, ts_ns: int) -> list[Row]:
         """From now on the market's frames become rows; its listing comes first."""
