@@ -58,7 +58,7 @@ class Terms(NamedTuple):
 
 @dataclass(slots=True)
 class Order:
-    """One order. `budget_micro` > 0: an immediate buy sized in dollars, `size_micro` unused."""
+    """One order. `budget_micro` > 0: an immediate buy sized in dollars; its shares are a hope."""
 
     id: str
     account: str
@@ -117,9 +117,8 @@ def invalid(order: Order, terms: Terms, now_ns: int) -> str:
     """The venue's text against an order taken by itself; empty when there is nothing."""
     tick = terms.tick_e4
     if order.price_e4 % tick or not tick <= order.price_e4 <= PRICE_ONE_E4 - tick:
-        price, tick_text = decimal(order.price_e4, 4), decimal(tick, 4)
-        return _broken(order, f"Price ({price}) breaks minimum tick size rule: {tick_text}")
-    if order.size_micro % LOT_MICRO or order.budget_micro % LOT_MICRO:
+        return off_grid(order.id, decimal(order.price_e4, 4), terms)
+    if (order.budget_micro or order.size_micro) % LOT_MICRO:
         return BAD_AMOUNTS
     if order.type.immediate:
         amount = order.budget_micro
@@ -127,7 +126,7 @@ def invalid(order: Order, terms: Terms, now_ns: int) -> str:
         return _too_small(amount, terms) if short else ""
     if order.size_micro < terms.least_micro:
         size, least = decimal(order.size_micro, 6), decimal(terms.least_micro, 6)
-        return _broken(order, f"Size ({size}) lower than the minimum: {least}")
+        return _broken(order.id, f"Size ({size}) lower than the minimum: {least}")
     dated = order.type is OrderType.GTD
     if dated != (order.expires_ns != 0) or (dated and order.expires_ns < now_ns + LEAST_LIFE_NS):
         return BAD_EXPIRATION
@@ -142,7 +141,13 @@ def too_small_to_cross(order: Order, terms: Terms) -> str:
 
 def duplicated(order: Order) -> str:
     """The venue's text against an order that it has seen."""
-    return _broken(order, "Duplicated.")
+    return _broken(order.id, "Duplicated.")
+
+
+def off_grid(order_id: str, price: str, terms: Terms) -> str:
+    """The venue's text against a price that is no multiple of the tick, or beyond its bounds."""
+    tick = decimal(terms.tick_e4, 4)
+    return _broken(order_id, f"Price ({price}) breaks minimum tick size rule: {tick}")
 
 
 def decimal(value: int, places: int) -> str:
@@ -152,8 +157,8 @@ def decimal(value: int, places: int) -> str:
     return f"{whole}.{digits}" if digits else str(whole)
 
 
-def _broken(order: Order, rule: str) -> str:
-    return f"order {order.id} is invalid. {rule}"
+def _broken(order_id: str, rule: str) -> str:
+    return f"order {order_id} is invalid. {rule}"
 
 
 def _too_small(amount_micro: int, terms: Terms) -> str:
