@@ -34,7 +34,7 @@ NEW_MARKET = {
     "timestamp": "1790000000000",
     "slug": "btc-updown-5m-1790000100",
     "clob_token_ids": [UP, DOWN],
-    "fee_schedule": {"rate": "0.07", "taker_only": True},
+    "fee_schedule": {"rate": "0.07", "exponent": "1", "taker_only": True},
     "active": False,
 }
 

@@ -83,11 +83,22 @@ class BestBidAsk(Message, frozen=True, kw_only=True, tag="best_bid_ask"):
     spread: str
 
 
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """A fee schedule, its numbers as text here and as numbers elsewhere."""
+
+    rate: str | float
+    exponent: str | int
+
+
 class NewMarket(Message, frozen=True, kw_only=True, tag="new_market"):
     """A market of any kind was created; it has a dozen more fields."""
 
     slug: str
     clob_token_ids: list[str]
+    outcomes: list[str] = []
+    order_price_min_tick_size: str = "0.01"
+    fees_enabled: bool = False
+    fee_schedule: Schedule | None = None
 
 
 class Resolved(Message, frozen=True, kw_only=True, tag="market_resolved"):
