@@ -104,6 +104,12 @@ def test_an_older_change_never_overwrites_a_newer_one() -> None:
     assert fed(channel, change("BUY", "0.46", "1", at_ms=-1)) == []
 
 
+def test_a_snapshot_replaces_even_what_was_newer() -> None:
+    channel = alive()
+    fed(channel, change("BUY", "0.47", "12", at_ms=9), book(at_ms=5))
+    assert len(fed(channel, change("BUY", "0.47", "13", at_ms=6))) == 1
+
+
 def test_a_book_sent_again_reports_only_what_differs_and_else_its_best_levels() -> None:
     channel = alive()
     again = book(bids=(("0.48", "20"),), at_ms=2)
