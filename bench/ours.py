@@ -19,6 +19,7 @@ from fairwind.core.outputs import Fact
 from fairwind.engine.contract import StrategySpec
 from fairwind.engine.run import Out, run
 from fairwind.engine.state import State, fresh
+from fairwind.feeds.recorded.eventfile import forget
 
 ENGINE = "Fairwind"
 BATCHES = (1, 16, 256, 65_536)
@@ -143,11 +144,12 @@ def start(name: str, _repeats: int) -> None:
 
 def memory(name: str, _repeats: int) -> None:
     """Peak memory of a replay from a memory-mapped file."""
-    events = np.memmap(DATA / f"{name}.events", EVENT, "r")
+    events = np.memmap(DATA / f"{name}.events", EVENT, "c")
     replay = Replay(STACK, realism=True)
     begun = time.perf_counter()
     for at in range(0, len(events), BATCHES[-1]):
         replay.feed(events[at : at + BATCHES[-1]])
+        forget(events)
     seconds = since(begun)
     report(ENGINE, "memory", events=len(events), seconds=[seconds], **replay.answer())
 

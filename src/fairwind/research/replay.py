@@ -24,6 +24,7 @@ from fairwind.core.units import scaled
 from fairwind.engine.contract import StrategySpec
 from fairwind.engine.run import Out, roster
 from fairwind.engine.state import fresh
+from fairwind.feeds.recorded.eventfile import forget
 from fairwind.feeds.recorded.recording import Recording
 from fairwind.journal import file, log, record
 from fairwind.research.report import Label, RunResult
@@ -50,6 +51,7 @@ class Inputs(NamedTuple):
             yield self.opening[first:]
         for start in range(max(first - len(self.opening), 0), len(self.events), batch):
             yield self.events[start : start + batch]
+            forget(self.events)
 
     def between(self, first: int, last: int) -> Events:
         """The events from number `first` up to, but not including, number `last`."""

@@ -4,6 +4,7 @@ In: a Recording or a path. Out: the file, or a Recording whose events are memory
 an array of another dtype, an event out of order or outside its range.
 """
 
+import mmap
 from pathlib import Path
 
 import msgspec
@@ -44,6 +45,12 @@ def save(path: Path, recording: Recording) -> None:
         raise DiskFault(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
+def forget(events: Events) -> None:
+    """Let the system have back the memory of mapped events that were read; they stay readable."""
+    if isinstance(events.base, mmap.mmap):
+        events.base.madvise(mmap.MADV_DONTNEED)
+
+
 def load(path: Path) -> Recording:
     """The recording in `path`; its events are mapped read-only, not copied.
 
@@ -62,6 +69,7 @@ def load(path: Path) -> Recording:
         )
     for start in range(0, len(events), _CHUNK):
         _check(path, events[max(start - 1, 0) : start + _CHUNK], max(start - 1, 0))
+        forget(events)
     try:
         stored = _beside(path).read_bytes() if _beside(path).exists() else b"{}"
         beside = msgspec.json.decode(stored, type=_Labels)
