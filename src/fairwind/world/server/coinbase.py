@@ -1,0 +1,207 @@
+"""Coinbase's Advanced Trade WebSocket around the tape's spot prints.
+
+In: SPOT rows. Out: ticker, l2_data, market_trades and heartbeats with one sequence over the
+connection. Never here: depth that was recorded; the tape has prints only, so one level a side
+stands around each print.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from starlette.websockets import WebSocket
+
+from fairwind.core.events import ASSETS, Kind
+from fairwind.core.units import SECOND_NS
+from fairwind.world.server.sockets import Close, Connection
+from fairwind.world.server.venue import Row, Venue
+from fairwind.world.server.wire import encode
+
+CHANNELS = {
+    "ticker": "ticker",
+    "level2": "l2_data",
+    "market_trades": "market_trades",
+    "heartbeats": "heartbeats",
+}
+"""Names to subscribe by, and what their messages are called."""
+TICK_E8 = 1_000_000
+QUANTITY = "0.5"
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A client frame: one channel per message."""
+
+    type: str
+    channel: str
+    product_ids: list[str] = []
+    jwt: str = ""
+
+
+class Watcher(Connection):
+    """A reader, its products by channel, its sequence and the best prices that it was told."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        super().__init__(socket)
+        self.products: dict[str, set[str]] = {}
+        self.sequence = 0
+        self.beats = 0
+        self.told: dict[str, tuple[str, str]] = {}
+
+
+class Coinbase:
+    """All watchers, and the last print of each product."""
+
+    def __init__(self, venue: Venue) -> None:
+        self.venue = venue
+        self.watchers: dict[Watcher, None] = {}
+        self.last: dict[str, Row] = {}
+        self._beat_s = 0
+        self._trades = 0
+
+    def publish(self, rows: Iterable[Row]) -> None:
+        """Hand each spot print to its watchers, and a heartbeat to all once a second."""
+        for row in rows:
+            if row.kind == Kind.SPOT:
+                self._print(row)
+        second = self.venue.now_ns // SECOND_NS
+        if second > self._beat_s:
+            self._beat_s = second
+            for watcher in self.watchers:
+                if "heartbeats" in watcher.products:
+                    self._beat(watcher)
+
+    async def serve(self, socket: WebSocket) -> None:
+        """One connection; a subscription is due within five seconds."""
+        await socket.accept()
+        watcher = Watcher(socket)
+        self.watchers[watcher] = None
+        try:
+            await watcher.serve(lambda text: self._hear(watcher, text))
+        finally:
+            del self.watchers[watcher]
+
+    def _hear(self, watcher: Watcher, text: str) -> Close | None:
+        try:
+            request = msgspec.json.decode(text, type=Request)
+        except msgspec.DecodeError:
+            request = Request(type="", channel="")
+        if request.channel not in CHANNELS or request.type not in ("subscribe", "unsubscribe"):
+            watcher.put(encode({"type": "error", "message": "invalid message"}).decode())
+            return None
+        watcher.subscribed = True
+        products = watcher.products.setdefault(request.channel, set())
+        if request.type == "unsubscribe":
+            products.difference_update(request.product_ids)
+        else:
+            products.update(request.product_ids)
+            if request.channel == "level2":
+                self._snapshots(watcher, request.product_ids)
+        asked = {name: sorted(found) for name, found in watcher.products.items()}
+        self._send(watcher, "subscriptions", [{"subscriptions": asked}])
+        return None
+
+    def _snapshots(self, watcher: Watcher, products: list[str]) -> None:
+        """The book of each product as it stands; nothing before its first print."""
+        for product in products:
+            if product in self.last:
+                row = self.last[product]
+                watcher.told[product] = _best(row)
+                updates = _levels(_best(row), QUANTITY, self._stamp(row))
+                event = {"type": "snapshot", "product_id": product, "updates": updates}
+                self._send(watcher, "l2_data", [event])
+
+    def _print(self, row: Row) -> None:
+        product = f"{ASSETS[row.market]}-USD"
+        self.last[product] = row
+        self._trades += 1
+        for watcher in self.watchers:
+            if product in watcher.products.get("level2", ()):
+                self._move(watcher, product, row)
+            if product in watcher.products.get("market_trades", ()):
+                self._send(watcher, "market_trades", [self._trade(product, row)])
+            if product in watcher.products.get("ticker", ()):
+                self._send(watcher, "ticker", [_ticker(product, row)])
+
+    def _move(self, watcher: Watcher, product: str, row: Row) -> None:
+        """Old best levels out, new ones in; a snapshot when it is the first print."""
+        if product not in watcher.told:
+            self._snapshots(watcher, [product])
+            return
+        old, new = watcher.told[product], _best(row)
+        if old != new:
+            watcher.told[product] = new
+            stamp = self._stamp(row)
+            updates = _levels(old, "0", stamp) + _levels(new, QUANTITY, stamp)
+            event = {"type": "update", "product_id": product, "updates": updates}
+            self._send(watcher, "l2_data", [event])
+
+    def _trade(self, product: str, row: Row) -> dict[str, Any]:
+        trade = {
+            "trade_id": str(self._trades),
+            "product_id": product,
+            "price": _dollars(row.price),
+            "size": _dollars(row.size),
+            "side": "BUY",
+            "time": self._stamp(row),
+        }
+        return {"type": "update", "trades": [trade]}
+
+    def _beat(self, watcher: Watcher) -> None:
+        watcher.beats += 1
+        now = datetime.fromtimestamp(self._beat_s, UTC)
+        current = f"{now:%Y-%m-%d %H:%M:%S} +0000 UTC m=+{watcher.beats}.000000001"
+        event = {"current_time": current, "heartbeat_counter": watcher.beats}
+        self._send(watcher, "heartbeats", [event])
+
+    def _send(self, watcher: Watcher, channel: str, events: list[Any]) -> None:
+        """In the envelope: one sequence over all channels of the connection, no client id."""
+        message = {
+            "channel": channel,
+            "timestamp": _time(self.venue.now_ns),
+            "sequence_num": watcher.sequence,
+            "events": events,
+        }
+        watcher.sequence += 1
+        watcher.put(encode(message).decode())
+
+    def _stamp(self, row: Row) -> str:
+        return _time(row.ts_source_ns)
+
+
+def _best(row: Row) -> tuple[str, str]:
+    """(bid, ask): a cent around the print."""
+    return _dollars(row.price - TICK_E8), _dollars(row.price + TICK_E8)
+
+
+def _levels(best: tuple[str, str], quantity: str, stamp: str) -> list[dict[str, str]]:
+    return [
+        {"side": side, "event_time": stamp, "price_level": price, "new_quantity": quantity}
+        for side, price in zip(("bid", "offer"), best, strict=True)
+    ]
+
+
+def _ticker(product: str, row: Row) -> dict[str, Any]:
+    bid, ask = _best(row)
+    ticker = {
+        "type": "ticker",
+        "product_id": product,
+        "price": _dollars(row.price),
+        "best_bid": bid,
+        "best_bid_quantity": QUANTITY,
+        "best_ask": ask,
+        "best_ask_quantity": QUANTITY,
+    }
+    return {"type": "update", "tickers": [ticker]}
+
+
+def _dollars(value_e8: int) -> str:
+    """An integer of 1e-8 as plain decimal text."""
+    return f"{Decimal(value_e8).scaleb(-8).normalize():f}"
+
+
+def _time(ts_ns: int) -> str:
+    """RFC 3339 with nine decimals."""
+    whole = datetime.fromtimestamp(ts_ns // SECOND_NS, UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{ts_ns % SECOND_NS:09d}Z"
