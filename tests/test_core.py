@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fairwind.core import clock, controls, errors, events, holds, ids, outputs, units
 
 SERIES = st.integers(0, len(events.ASSETS) * len(events.HORIZONS_S) - 1)
-STARTS_S = st.integers(10**8, 10**11 - 1)
+STARTS_S = st.integers(10**8 + 3600, 10**11 - 1)
 AMOUNTS = st.integers(-(10**15), 10**15)
 CONTROLS = st.one_of(
     st.builds(controls.Configure, latency_ms=st.floats(0, 1e4), queue=st.booleans()),
@@ -43,7 +43,6 @@ def test_a_float_is_read_as_a_person_would_read_it() -> None:
     assert units.price_e4(0.29) == 2900
     assert units.size_micro("19.999999") == 19_999_999
     assert units.spot_e8("113456.78") == 11_345_678_000_000
-    assert units.seconds_ns("1787236800.123456789") == 1_787_236_800_123_456_789
 
 
 def test_a_tie_is_rounded_to_even() -> None:
@@ -74,14 +73,27 @@ def test_a_reference_value_is_written_without_trailing_zeros() -> None:
 
 @given(SERIES, STARTS_S)
 def test_a_window_and_its_slug_name_each_other(series: int, start_s: int) -> None:
-    start_ns = start_s * units.SECOND_NS
+    start_ns = (start_s - start_s % 3600) * units.SECOND_NS
     assert ids.parse_slug(ids.slug(series, start_ns)) == (series, start_ns)
 
 
 def test_a_window_is_named_as_the_venue_names_it() -> None:
     assert ids.slug(0, 1_787_236_800 * units.SECOND_NS) == "btc-updown-5m-1787236800"
     assert ids.series_name(0) == "BTC_5M"
-    assert ids.parse_slug("eth-updown-15m-1787236800")[0] == ids.series(1, 1)
+    assert ids.parse_slug("eth-updown-15m-1787237100")[0] == ids.series(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "multiple"), [("btc-updown-5m-1787236801", 300), ("eth-updown-15m-1787236800", 900)]
+)
+def test_a_short_window_starts_on_a_multiple_of_its_horizon(text: str, multiple: int) -> None:
+    with pytest.raises(errors.BadInput, match=f"start is a multiple of {multiple} s.*{text}"):
+        ids.parse_slug(text)
+
+
+def test_a_longer_window_may_start_at_any_second() -> None:
+    for horizon in ("1h", "4h"):
+        assert ids.parse_slug(f"btc-updown-{horizon}-1787236801")[1] == 1787236801 * 10**9
 
 
 def test_every_series_has_its_own_name() -> None:

@@ -1,7 +1,9 @@
 """Recorded files that are damaged, odd or small: what is read from them and what is said."""
 
+import codecs
 import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -9,11 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fairwind.core.errors import BadInput
-from fairwind.core.events import Flag, Kind, Side
-from fairwind.feeds.recorded import clob_frames, eventfile
+from fairwind.core.events import Kind, Side, Source
+from fairwind.feeds.recorded import eventfile
 from fairwind.feeds.recorded.btc15m_bba import COLUMNS
-from fairwind.feeds.recorded.ladder import Ladder, mirrored
-from fairwind.feeds.recorded.recording import Problems, Recording, Rows
+from fairwind.feeds.recorded.recording import RESOLVED_ASSUMED, Rows
 from fairwind.feeds.recorded.source import open_source
 
 START = 1787236800
@@ -22,10 +23,12 @@ LABEL = {"resolved_up": 1, "price_to_beat": 100.5, "final_price": 101.25}
 AVERAGES = [[START + 1.5, "t", START, 100.5], [START + 301.5, "t", START + 300, 101.25]]
 
 
-def window(tmp_path, *events: list, label: dict = LABEL, name: str = "window.json") -> str:
+def window(
+    tmp_path, *events: list, label: dict = LABEL, name: str = "window.json", **changed: object
+) -> str:
     path = tmp_path / name
-    data = {"window_ts": START, "cid": SLUG, "token_up": "1", "token_down": "2"}
-    path.write_text(json.dumps({**data, "label": label, "events": [*AVERAGES, *events]}))
+    data = {"window_ts": START, "cid": SLUG, "token_up": "1", "token_down": "2", "label": label}
+    path.write_text(json.dumps({**data, "events": [*AVERAGES, *events], **changed}))
     return str(path)
 
 
@@ -119,9 +122,33 @@ def test_a_tolerated_bad_row_is_counted_with_its_place(tmp_path) -> None:
 def test_oracle_rows_whose_two_values_differ_are_refused(tmp_path) -> None:
     path = tmp_path / "BTCUSD-prices-2026-06-08.csv"
     header = "feed_ts_ms,value,full_accuracy_value,server_ts_ms,recv_ms\n"
-    path.write_text(header + "1780876800000,63304.2,63304200000000000000,1780876800939,1\n")
+    path.write_text(
+        header + "1780876800000,63304.2,63304200000000000000,1780876800939,1780876800950\n"
+    )
     with pytest.raises(BadInput, match=r"row 1 \(line 2\)"):
         open_source(str(path))
+
+
+def oracle_csv(tmp_path, receipt: int) -> str:
+    path = tmp_path / "BTCUSD-prices-2026-06-08.csv"
+    header = "feed_ts_ms,value,full_accuracy_value,server_ts_ms,recv_ms\n"
+    path.write_text(f"{header}1780876800000,63.5,63500000000000000000,1780876800939,{receipt}\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("receipt", [-5, 0, 1, 4_102_444_800_000, 10**30])
+def test_an_oracle_row_received_at_no_time_is_named(tmp_path, receipt: int) -> None:
+    with pytest.raises(BadInput, match=rf"row 1 \(line 2\): expected two times.*{receipt}"):
+        open_source(oracle_csv(tmp_path, receipt))
+
+
+def test_rows_received_at_no_time_are_refused_by_their_kind() -> None:
+    for ts_ns in (0, -1, 1_262_303_999 * 10**9, 4_102_444_800 * 10**9):
+        rows = Rows()
+        rows.add(Kind.SPOT, START * 10**9, price=1)
+        rows.add(Kind.TRADE, ts_ns, price=1)
+        with pytest.raises(BadInput, match=rf"from 2010 to 2100, found {ts_ns} ns in a TRADE row"):
+            rows.events()
 
 
 def test_a_damaged_json_line_is_named_by_its_number(tmp_path) -> None:
@@ -187,49 +214,6 @@ def test_a_print_of_the_stream_is_not_replaced_by_the_label(tmp_path) -> None:
     assert kinds(recording, Kind.REFERENCE)["price"].tolist() == [10_050_000_000, 10_125_000_000]
 
 
-def test_a_ladder_writes_a_snapshot_then_changes_then_a_snapshot_after_a_hole() -> None:
-    rows = Rows()
-    ladder = Ladder(rows, 3, Problems(), "window")
-    second = 10**9
-    ladder.show(0, 0, {(Side.BID, 4000): 5, (Side.ASK, 4100): 6})
-    ladder.show(second, 0, {(Side.BID, 4000): 5, (Side.ASK, 4200): 6})
-    ladder.show(7 * second, 0, {(Side.BID, 4000): 5})
-    found = rows.events()[["kind", "side", "price", "size", "flags"]].tolist()
-    assert found == [
-        (Kind.CLEAR, Side.NONE, 0, 0, Flag.MORE),
-        (Kind.LEVEL, Side.BID, 4000, 5, Flag.MORE),
-        (Kind.LEVEL, Side.ASK, 4100, 6, 0),
-        (Kind.LEVEL, Side.ASK, 4100, 0, Flag.MORE),
-        (Kind.LEVEL, Side.ASK, 4200, 6, 0),
-        (Kind.CLEAR, Side.NONE, 0, 0, Flag.MORE),
-        (Kind.LEVEL, Side.BID, 4000, 5, 0),
-    ]
-
-
-def test_a_price_off_the_cent_grid_announces_the_finer_tick_before_a_new_snapshot() -> None:
-    rows = Rows()
-    ladder = Ladder(rows, 0, Problems(), "window")
-    ladder.show(0, 0, {(Side.BID, 9700): 5})
-    ladder.show(1, 0, {(Side.BID, 9710): 5})
-    found = rows.events()[2:]
-    assert found["kind"].tolist() == [Kind.TICK, Kind.CLEAR, Kind.LEVEL]
-    assert found["price"].tolist() == [10, 0, 9710]
-
-
-def test_a_level_that_cannot_stand_in_a_book_is_left_out_and_counted() -> None:
-    rows, problems = Rows(), Problems()
-    levels = {(Side.BID, 4001): 5, (Side.BID, 0): 5, (Side.ASK, 5000): -1, (Side.ASK, 6000): 1}
-    Ladder(rows, 0, problems, "window").show(0, 0, levels)
-    assert rows.events()["price"].tolist() == [0, 6000]
-    assert [(one.code, one.rows) for one in problems.listed()] == [("BAD_LEVEL", 3)]
-
-
-def test_mirroring_twice_gives_the_same_quote() -> None:
-    for quote in ((4000, 4100), (0, 100), (9900, 0), (0, 0)):
-        assert mirrored(*mirrored(*quote)) == quote
-    assert mirrored(3000, 4500) == (5500, 7000)
-
-
 def test_an_event_file_reads_back_as_it_was_written(tmp_path) -> None:
     recording = open_source(window(tmp_path, [START + 1, "b", "1", "0.4", "0.5"], [START, "?"]))
     path = tmp_path / "copy.events.npy"
@@ -279,88 +263,6 @@ def test_windows_that_overlap_in_time_share_their_prints_once(tmp_path) -> None:
     assert kinds(recording, Kind.TIMER)["ts_ns"].tolist() == [recording.events["ts_ns"][-1]]
 
 
-MARKET, UP = next((market, up) for market, (_, up) in clob_frames.CAPTURED.items())
-
-
-def frames(tmp_path, *payloads: dict) -> Recording:
-    path = tmp_path / "frames.jsonl"
-    stamped = [{"market": MARKET, "timestamp": str(1000 + at)} for at in range(len(payloads))]
-    path.write_text(
-        "\n".join(
-            json.dumps({"capturedAt": 1, "payload": {**stamp, **payload}})
-            for stamp, payload in zip(stamped, payloads, strict=True)
-        )
-    )
-    return open_source(str(path))
-
-
-def book(asset: str = UP) -> dict:
-    bids, asks = [{"price": "0.4", "size": "5"}], [{"price": "0.5", "size": "6"}]
-    return {"event_type": "book", "asset_id": asset, "hash": "", "bids": bids, "asks": asks}
-
-
-def change(price: str, size: str, side: str = "BUY", asset: str = UP) -> dict:
-    level = {"asset_id": asset, "price": price, "size": size, "side": side, "hash": ""}
-    best = {"best_bid": "0.4", "best_ask": "0.5"}
-    return {"event_type": "price_change", "price_changes": [{**level, **best}]}
-
-
-def trade(asset: str, side: str) -> dict:
-    return {
-        "event_type": "last_trade_price",
-        "asset_id": asset,
-        "price": "0.3",
-        "size": "2",
-        "side": side,
-    }
-
-
-def test_only_up_changes_become_levels_and_disagreements_are_counted(tmp_path) -> None:
-    recording = frames(
-        tmp_path, book(), book("other"), change("0.45", "1"), change("0.6", "1", "SELL", "other")
-    )
-    assert kinds(recording, Kind.LEVEL)["price"].tolist() == [4000, 5000, 4500]
-    assert recording.checks[0] == ("best prices", 2, 1, 1)
-
-
-def test_a_changed_tick_makes_the_book_unusable_until_its_snapshot(tmp_path) -> None:
-    tick = {"event_type": "tick_size_change", "asset_id": UP}
-    tick |= {"old_tick_size": "0.01", "new_tick_size": "0.001"}
-    recording = frames(tmp_path, book(), tick, tick, change("0.401", "1"), book())
-    found = [Kind(int(kind)) for kind in recording.events["kind"]]
-    snapshot = [Kind.CLEAR, Kind.LEVEL, Kind.LEVEL]
-    assert found == [Kind.LISTED, *snapshot, Kind.TICK, Kind.GAP, *snapshot, Kind.TIMER]
-    assert [(one.code, one.rows) for one in recording.problems] == [("BEFORE_SNAPSHOT", 1)]
-
-
-def test_a_trade_on_down_is_the_opposite_trade_on_up(tmp_path) -> None:
-    found = kinds(frames(tmp_path, trade(UP, "BUY"), trade("other", "BUY")), Kind.TRADE)
-    assert found["price"].tolist() == [3000, 7000]
-    assert found["side"].tolist() == [Side.BID, Side.ASK]
-
-
-def test_frames_of_unknown_shape_market_or_number_are_counted(tmp_path) -> None:
-    recording = frames(
-        tmp_path,
-        book(),
-        {"event_type": "news"},
-        {**book(), "market": "0x0"},
-        change("cheap", "1"),
-    )
-    counted = {one.code: one.rows for one in recording.problems}
-    assert counted == {"UNKNOWN_FRAME": 1, "UNKNOWN_MARKET": 1, "BAD_NUMBER": 1}
-
-
-def test_a_new_market_frame_names_the_window_of_its_frames(tmp_path) -> None:
-    named = {"event_type": "new_market", "slug": SLUG, "clob_token_ids": ["7", "8"]}
-    resolved = {"event_type": "market_resolved", "winning_asset_id": "7"}
-    mine = {"market": "0x7"}
-    recording = frames(tmp_path, {**named, **mine}, {**book("7"), **mine}, {**resolved, **mine})
-    assert recording.slugs == {0: SLUG}
-    assert recording.windows[0].outcome == "Up"
-    assert kinds(recording, Kind.RESOLVED)["price"].tolist() == [10_000]
-
-
 @pytest.mark.parametrize(
     "row",
     [
@@ -368,6 +270,19 @@ def test_a_new_market_frame_names_the_window_of_its_frames(tmp_path) -> None:
         [START + 1, "l", START, None],
         [START + 1, ["b"], "1", "0.4", "0.5"],
         [1e300, "s", START, 1.5],
+        [True, "s", START, 1.5],
+        [START * 1000, "s", START, 1.5],
+        [START - 86_401, "b", "1", "0.4", "0.5"],
+        [START + 86_401, "p", "1", "0.4", "5"],
+        [START, "s", True, 1.5],
+        [START, "l", START - 86_401, 1.5],
+        [START, "l", START + 1.5, 1.5],
+        [START, "s", START, -1.5],
+        [START, "s", START, 1e9],
+        [START, "l", START, "1e30"],
+        [START, "l", START, "NaN"],
+        [START, "p", "1", "0.5", "1e12"],
+        [START, "p", "1", "0.5", "inf"],
         [START + 1, "b", "1", ["0.4"], "0.5"],
         [START + 1, "b", "1", "1.5", "0.5"],
         "row",
@@ -376,18 +291,84 @@ def test_a_new_market_frame_names_the_window_of_its_frames(tmp_path) -> None:
 )
 def test_any_odd_row_is_counted_once_and_never_ends_the_reading(tmp_path, row) -> None:
     recording = open_source(window(tmp_path, row))
-    assert ("BAD_ROW", 1) in [(one.code, one.rows) for one in recording.problems]
-    assert len(kinds(recording, Kind.REFERENCE)) == 2
+    (bad,) = [one for one in recording.problems if one.code == "BAD_ROW"]
+    assert bad.rows == 1
+    assert bad.example.endswith(f": {row!r}")
+    found = [Kind(int(kind)) for kind in recording.events["kind"]]
+    assert found == [Kind.LISTED, Kind.REFERENCE, Kind.REFERENCE, Kind.TIMER]
 
 
-def test_a_label_that_is_no_result_is_refused(tmp_path) -> None:
+def test_an_observation_a_second_after_its_receipt_is_kept(tmp_path) -> None:
+    recording = open_source(window(tmp_path, [START, "s", START + 1, 1.5]))
+    assert len(kinds(recording, Kind.SPOT)) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"resolved_up": 7},
+        {"resolved_up": -1},
+        {"resolved_up": 0.5},
+        {"resolved_up": "1"},
+        {"price_to_beat": "NaN"},
+        {"final_price": "Infinity"},
+    ],
+)
+def test_a_label_that_is_no_result_is_refused(tmp_path, wrong: dict) -> None:
     with pytest.raises(BadInput, match=r"expected a label with resolved_up 0 or 1"):
-        open_source(window(tmp_path, label={"resolved_up": 7}))
+        open_source(window(tmp_path, label={**LABEL, **wrong}))
 
 
-def test_a_number_that_fits_no_event_is_refused(tmp_path) -> None:
+def test_a_number_that_fits_no_event_is_refused() -> None:
+    rows = Rows()
+    rows.add(Kind.TRADE, START * 10**9, size=10**30)
     with pytest.raises(BadInput, match=r"expected numbers that fit 64 bits"):
-        open_source(window(tmp_path, [START, "p", "1", "0.5", "1e30"]))
+        rows.events()
+
+
+def test_a_window_with_one_token_for_both_outcomes_is_refused(tmp_path) -> None:
+    with pytest.raises(BadInput, match=r"expected two tokens, found '1' as token_up and token_d"):
+        open_source(window(tmp_path, token_down="1"))
+
+
+def test_a_window_whose_start_is_not_its_slugs_is_refused(tmp_path) -> None:
+    with pytest.raises(BadInput, match=rf"expected the start of {SLUG}, found {START + 300}"):
+        open_source(window(tmp_path, window_ts=START + 300))
+
+
+def test_an_hours_window_settles_on_a_source_that_is_not_modelled(tmp_path) -> None:
+    recording = open_source(window(tmp_path, cid=f"btc-updown-1h-{START}"))
+    (problem,) = recording.problems
+    assert problem.code == "SETTLEMENT_NOT_MODELLED"
+    assert "1h windows settle on a source that is not modelled" in problem.example
+    assert Source.RECORDED not in recording.events["source"]
+    (resolved,) = kinds(recording, Kind.RESOLVED)
+    assert (resolved["ts_ns"], resolved["price"]) == ((START + 3600 + 20) * 10**9, 10_000)
+    assert RESOLVED_ASSUMED in recording.assumptions
+
+
+def test_a_byte_order_mark_changes_nothing(tmp_path) -> None:
+    path = Path(window(tmp_path))
+    plain = open_source(str(path)).events
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert open_source(str(path)).events.tobytes() == plain.tobytes()
+    quotes, lines = quotes_csv(tmp_path, 3)
+    Path(quotes).write_text("\n".join(lines), encoding="utf-8-sig")
+    assert len(open_source(quotes).windows) == 1
+
+
+def test_a_number_that_json_does_not_have_is_not_called_a_cut(tmp_path) -> None:
+    path = window(tmp_path, [START, "s", START, float("nan")])
+    with pytest.raises(BadInput, match=r"not JSON.*invalid character.*NaN") as refused:
+        open_source(path)
+    assert "truncated" not in str(refused.value)
+    assert "fetch" not in str(refused.value)
+
+
+@pytest.mark.parametrize("depth", [0.0, 0.009, 1e9, float("nan")])
+def test_a_depth_that_nothing_could_trade_is_refused(tmp_path, depth: float) -> None:
+    with pytest.raises(BadInput, match=r"expected a depth of at least 0.01"):
+        open_source(window(tmp_path), quote_depth_shares=depth)
 
 
 def test_a_quote_is_kept_when_a_bad_row_of_its_instant_follows(tmp_path) -> None:

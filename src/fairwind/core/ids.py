@@ -10,6 +10,8 @@ from fairwind.core.errors import BadInput
 from fairwind.core.events import ASSETS, HORIZON_NAMES, HORIZONS_S
 from fairwind.core.units import SECOND_NS
 
+_ALIGNED = ("5m", "15m")
+"""Horizons whose windows start on multiples of themselves; the others follow US Eastern time."""
 _SLUG = re.compile(r"(?P<asset>[a-z]+)-updown-(?P<horizon>5m|15m|1h|4h)-(?P<start>\d{9,11})")
 
 
@@ -31,10 +33,19 @@ def slug(number: int, start_ns: int) -> str:
 
 
 def parse_slug(text: str) -> tuple[int, int]:
-    """(series number, window start in ns) of a slug; BadInput when it is not a window's slug."""
+    """(series number, window start in ns) of a slug; BadInput when it is not a window's slug.
+
+    A 5m or 15m window whose start is not a multiple of its horizon is none.
+    """
     match = _SLUG.fullmatch(text)
     if match is None or match["asset"].upper() not in ASSETS:
         raise BadInput(f"expected a window slug like btc-updown-5m-1787236800, found {text!r}")
     asset = ASSETS.index(match["asset"].upper())
     horizon = HORIZON_NAMES.index(match["horizon"])
-    return series(asset, horizon), int(match["start"]) * SECOND_NS
+    start_s = int(match["start"])
+    if match["horizon"] in _ALIGNED and start_s % HORIZONS_S[horizon]:
+        raise BadInput(
+            f"expected a window slug whose start is a multiple of {HORIZONS_S[horizon]} s,"
+            f" found {text!r}"
+        )
+    return series(asset, horizon), start_s * SECOND_NS

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from fairwind.core.errors import BadInput
-from fairwind.core.events import ASSETS, HORIZONS_S, Flag, Kind, Side, Source
+from fairwind.core.events import ASSETS, HORIZON_NAMES, HORIZONS_S, Flag, Kind, Side, Source
 from fairwind.core.ids import parse_slug
 from fairwind.core.rules import RuleKind, in_force
 from fairwind.core.units import (
     PRICE_ONE_E4,
     SECOND_NS,
+    SHARE_MICRO,
     price_e4,
     reference_parts,
     size_micro,
@@ -29,6 +30,8 @@ from fairwind.feeds.recorded.read import document
 from fairwind.feeds.recorded.recording import (
     BOUNDARY_WITHIN_NS,
     LISTING_ASSUMED,
+    RESOLVED_AFTER_NS,
+    RESOLVED_ASSUMED,
     Problems,
     Recording,
     Rows,
@@ -39,8 +42,12 @@ from fairwind.feeds.recorded.recording import (
 
 PUBLISHED_AFTER_NS = 60 * SECOND_NS
 """The venue publishes strike and final about a minute after the end (venue facts 6.4)."""
-LATEST_S = 9e9
-"""A time in seconds beyond this is none (it may be in milliseconds)."""
+WITHIN_S = 86_400
+"""A time further than this from the window's start is none (it may be in milliseconds)."""
+AHEAD_S = 1
+"""An observation may be this much later than its receipt, by another clock; not more."""
+VALUE_BELOW_E8 = 10**9 * 10**8
+SIZE_BELOW_MICRO = 10**12 * SHARE_MICRO
 QUOTE_USABLE_NS = SECOND_NS
 """A quote older than this says nothing about who was the taker of a trade."""
 PUBLISHED_ASSUMED = (
@@ -66,22 +73,29 @@ def recognises(head: str) -> bool:
 def load(path: Path, quote_depth_shares: float) -> Recording:
     """The window in `path`. Quotes get `quote_depth_shares` on each side.
 
-    Raises BadInput for damaged JSON or a missing key; a row that cannot be read is counted.
+    Raises BadInput for damaged JSON, a missing key, or keys that contradict each other; a row that
+    cannot be read is counted.
     """
     data = document(path, "a recorded window")
-    for key in ("cid", "token_up", "token_down", "events"):
+    for key in ("cid", "window_ts", "token_up", "token_down", "events"):
         if key not in data:
             raise BadInput(f"{path}: expected key {key!r}, found {', '.join(data) or 'none'}")
-    name = str(data["cid"])
+    name, up, down = (str(data[key]) for key in ("cid", "token_up", "token_down"))
+    number, start_ns = parse_slug(name)
+    if data["window_ts"] != start_ns // SECOND_NS:
+        raise BadInput(f"{path}: expected the start of {name}, found {data['window_ts']!r}")
+    if up == down:
+        raise BadInput(f"{path}: expected two tokens, found {up!r} as token_up and token_down")
     problems = Problems()
-    events = _sorted_rows(data["events"], path, problems)
+    events = _sorted_rows(data["events"], start_ns // SECOND_NS, path, problems)
     if not events:
         raise BadInput(f"{path}: expected events, found none that can be read")
     rows = Rows()
     rows.list_market(0, name, events[0][0])
     book = _Book(rows, problems, name, size_micro(quote_depth_shares))
-    book.follow(events, str(data["token_up"]), str(data["token_down"]))
-    observed = _prices(rows, events, parse_slug(name)[0] // len(HORIZONS_S), problems)
+    book.follow(events, up, down)
+    window_of = number // len(HORIZONS_S), start_ns // SECOND_NS
+    observed = _prices(rows, events, window_of, problems)
     window = _label(name, data.get("label") or {}, path)
     assumed = [
         LISTING_ASSUMED,
@@ -97,14 +111,16 @@ def load(path: Path, quote_depth_shares: float) -> Recording:
     )
 
 
-def _sorted_rows(found: Any, path: Path, problems: Problems) -> list[tuple[int, list[Any]]]:
+def _sorted_rows(
+    found: Any, start_s: int, path: Path, problems: Problems
+) -> list[tuple[int, list[Any]]]:
     """(receipt in ns, row) of each row of a known kind and length, by receipt."""
     if not isinstance(found, list):
         raise BadInput(f"{path}: expected `events` to be a list, found {type(found).__name__}")
     kept: list[tuple[int, list[Any]]] = []
     for index, row in enumerate(found):
         shaped = isinstance(row, list) and len(row) > 1 and isinstance(row[1], str)
-        if shaped and len(row) == _FIELDS.get(row[1]) and _is_time(row[0]):
+        if shaped and len(row) == _FIELDS.get(row[1]) and _is_time(row[0], start_s):
             kept.append((_at_ns(row[0]), row))
         else:
             problems.note("BAD_ROW", f"{path.name} events[{index}]: {row!r}")
@@ -173,6 +189,8 @@ class _Book:
     def _trade(self, ts_ns: int, is_up: bool, price: Any, size: Any) -> None:
         up_e4 = price_e4(price) if is_up else PRICE_ONE_E4 - price_e4(price)
         shares_micro = size_micro(size)
+        if shares_micro >= SIZE_BELOW_MICRO:
+            raise ValueError(f"expected a size below 1e12 shares, found {size!r}")
         if not 0 < up_e4 < PRICE_ONE_E4 or up_e4 % GRID_E4 or shares_micro <= 0:
             self._problems.note("BAD_TRADE", f"{self._name} at {ts_ns}: {price!r} x {size!r}")
             return
@@ -205,23 +223,28 @@ def _taker(price: int, quote: Quote) -> Side:
 
 
 def _prices(
-    rows: Rows, events: list[tuple[int, list[Any]]], asset: int, problems: Problems
+    rows: Rows, events: list[tuple[int, list[Any]]], window_of: tuple[int, int], problems: Problems
 ) -> set[tuple[int, int]]:
-    """Spot and oracle prints; the oracle's (averaging seconds, observation ns) that were read."""
+    """Spot and oracle prints; the oracle's (averaging seconds, observation ns) that were read.
+
+    `window_of` is the window's asset number and start in seconds.
+    """
+    asset, start_s = window_of
     observed: set[tuple[int, int]] = set()
     for ts_ns, row in events:
         kind = row[1]
         if kind in "bp":
             continue
         try:
-            source_ns = _at_ns(row[2])
             value, rest = (spot_e8(row[3]), 0) if kind == "s" else reference_parts(row[3])
+            timed = _is_time(row[2], start_s) and row[2] <= row[0] + AHEAD_S
+            if not timed or not 0 < value < VALUE_BELOW_E8:
+                raise ValueError("no observation time or no price")
         except (ValueError, ArithmeticError, TypeError):
             problems.note("BAD_ROW", f"{ASSETS[asset]} prices: {row!r}")
             continue
-        if value <= 0:
-            problems.note("BAD_ROW", f"{ASSETS[asset]} prices: {row!r}")
-        elif kind == "s":
+        source_ns = _at_ns(row[2])
+        if kind == "s":
             rows.add(Kind.SPOT, ts_ns, asset, value, ts_source_ns=source_ns, source=Source.COINBASE)
         else:
             observed.add((_AVERAGING_S[kind], source_ns))
@@ -238,8 +261,9 @@ def _prices(
     return observed
 
 
-def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 < value < LATEST_S
+def _is_time(value: Any, start_s: int) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value - start_s) <= WITHIN_S
 
 
 def _at_ns(seconds: float) -> int:
@@ -249,17 +273,24 @@ def _at_ns(seconds: float) -> int:
 
 def _label(name: str, label: Any, path: Path) -> Window:
     def number(key: str) -> Decimal | None:
-        return None if label.get(key) is None else Decimal(str(label[key]))
+        if label.get(key) is None:
+            return None
+        value = Decimal(str(label[key]))
+        if not value.is_finite():
+            raise ValueError(f"expected a finite {key}")
+        return value
 
     try:
         won = label.get("resolved_up")
+        if won not in (None, 0, 1):
+            raise ValueError("expected resolved_up 0 or 1")
         return Window(
             slug=name,
             strike=number("price_to_beat"),
             final=number("final_price"),
-            payout_e4=None if won is None else PRICE_ONE_E4 * (0, 1)[int(won)],
+            payout_e4=None if won is None else PRICE_ONE_E4 * int(won),
         )
-    except (AttributeError, TypeError, ValueError, IndexError, ArithmeticError) as error:
+    except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
         raise BadInput(
             f"{path}: expected a label with resolved_up 0 or 1, price_to_beat and final_price,"
             f" found {label!r}"
@@ -274,6 +305,16 @@ def _settlement(
     asset, horizon = divmod(number, len(HORIZONS_S))
     end_ns = window_end_ns(window.slug)
     rule = in_force(RuleKind.SETTLEMENT, horizon, start_ns)
+    if rule.a < 0:
+        problems.note(
+            "SETTLEMENT_NOT_MODELLED",
+            f"{window.slug}: {HORIZON_NAMES[horizon]} windows settle on a source that is not"
+            " modelled",
+        )
+        if window.payout_e4 is not None:
+            yield RESOLVED_ASSUMED
+            rows.add(Kind.RESOLVED, end_ns + RESOLVED_AFTER_NS, 0, window.payout_e4)
+        return
     within_ns = 0 if rule.b else BOUNDARY_WITHIN_NS
     lost = [
         (at_ns, value)
@@ -292,7 +333,7 @@ def _settlement(
             "SETTLEMENT_PRINT_MISSING",
             f"{window.slug}: no {rule.a} s average of the oracle at {at_ns // SECOND_NS}",
         )
-        if value is not None and rule.a >= 0:
+        if value is not None:
             rows.add_published(end_ns + PUBLISHED_AFTER_NS, asset, value, at_ns, rule.a)
     if window.payout_e4 is not None:
         rows.add(Kind.RESOLVED, end_ns + PUBLISHED_AFTER_NS + SECOND_NS, 0, window.payout_e4)

@@ -30,6 +30,7 @@ from fairwind.feeds.recorded.recording import (
     Rows,
     Window,
     closing,
+    is_receipt,
 )
 
 COLUMNS = ("feed_ts_ms", "value", "full_accuracy_value", "server_ts_ms", "recv_ms")
@@ -124,6 +125,8 @@ def _points(path: Path, problems: Problems) -> Iterator[tuple[int, int, int]]:
         try:
             observed_ms, value_e18, recv_ms = int(fields[0]), int(fields[2]), int(fields[4])
             rounded = float(fields[1])
+            if not is_receipt(recv_ms * MILLISECOND_NS):
+                raise ValueError("no time of receipt")
             if value_e18 <= 0 or abs(value_e18 / 1e18 - rounded) > VALUES_APART * rounded:
                 raise ValueError("the exact value does not match the rounded one")
         except ValueError:

@@ -39,9 +39,9 @@ def content(path: Path, limit: int = -1) -> bytes:
 
 
 def text(path: Path, limit: int = -1) -> str:
-    """The file's text; BadInput when it is not UTF-8."""
+    """The file's text without a byte order mark; BadInput when it is not UTF-8."""
     try:
-        return content(path, limit).decode("utf-8", "ignore" if limit > 0 else "strict")
+        return content(path, limit).decode("utf-8-sig", "ignore" if limit > 0 else "strict")
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: expected UTF-8 text, found binary data ({error})") from error
 
@@ -54,11 +54,13 @@ def head(path: Path) -> str:
 def document(path: Path, expected: str) -> dict[str, Any]:
     """A file that holds one JSON object; `expected` names it in the message."""
     try:
-        found = msgspec.json.decode(content(path))
+        found = msgspec.json.decode(text(path))
     except msgspec.DecodeError as error:
+        cut = "truncated" in str(error)
+        said = "truncated JSON" if cut else "text that is not JSON"
+        advice = "fetch it again" if cut else "repair it; JSON has no NaN or Infinity"
         raise BadInput(
-            f"{path}: expected {expected} as one JSON object, found damaged or truncated JSON"
-            f" ({error}); fetch it again"
+            f"{path}: expected {expected} as one JSON object, found {said} ({error}); {advice}"
         ) from error
     if not isinstance(found, dict):
         raise BadInput(f"{path}: expected {expected} as one JSON object, found a {type(found)}")

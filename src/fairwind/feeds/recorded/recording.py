@@ -33,6 +33,9 @@ CLOSING_NS = 60 * SECOND_NS
 RESOLVED_AFTER_NS = 20 * SECOND_NS
 BOUNDARY_WITHIN_NS = 60 * SECOND_NS
 """Where the last print before a boundary decides, an older one than this decides nothing."""
+_EARLIEST_NS = 1_262_304_000 * SECOND_NS
+_LATEST_NS = 4_102_444_800 * SECOND_NS
+"""2010 and 2100: a receipt time outside them is none."""
 LISTING_ASSUMED = "each window opens with a tick of 0.01 and a minimum size of 5 shares"
 RESOLVED_ASSUMED = "the record has no settlement stream: its result is reported 20 s after the end"
 _PER_MARKET = (Kind.LISTED, Kind.FEES, Kind.LEVEL, Kind.CLEAR, Kind.TRADE, Kind.TICK, Kind.RESOLVED)
@@ -176,13 +179,25 @@ class Rows:
         )
 
     def events(self) -> Events:
-        """All events in order; BadInput for a number that fits no event."""
+        """All events in order; BadInput for a number that fits no event, or no receipt time."""
         try:
-            return in_order(np.array(self._rows, EVENT))
+            found = np.array(self._rows, EVENT)
         except OverflowError as error:
             raise BadInput(
                 f"expected numbers that fit 64 bits, found a larger one ({error})"
             ) from error
+        odd = found[(found["ts_ns"] < _EARLIEST_NS) | (found["ts_ns"] >= _LATEST_NS)]
+        if len(odd):
+            raise BadInput(
+                f"expected receipt times from 2010 to 2100, found {odd['ts_ns'][0]} ns in a"
+                f" {Kind(odd['kind'][0]).name} row"
+            )
+        return in_order(found)
+
+
+def is_receipt(ts_ns: int) -> bool:
+    """Whether a record can have received something at `ts_ns`."""
+    return _EARLIEST_NS <= ts_ns < _LATEST_NS
 
 
 def window_end_ns(name: str) -> int:

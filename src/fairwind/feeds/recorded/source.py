@@ -23,6 +23,7 @@ from fairwind.feeds.recorded import (
 from fairwind.feeds.recorded.recording import Problems, Recording, merge, with_problems
 
 QUOTE_DEPTH_SHARES = 50.0
+LEAST_DEPTH_SHARES = 0.01
 _SUFFIXES = (".npy", ".parquet", ".csv", ".csv.gz", ".json", ".json.gz", ".jsonl", ".jsonl.gz")
 
 
@@ -105,8 +106,11 @@ def open_source(
     `quote_depth_shares` stands at quotes that were recorded without a size. With `tolerate`, rows
     that cannot be read are counted instead of refused. Raises BadInput.
     """
-    if not 0 < quote_depth_shares < 1e9:
-        raise BadInput(f"expected a depth above 0 and below 1e9 shares, found {quote_depth_shares}")
+    if not LEAST_DEPTH_SHARES <= quote_depth_shares < 1e9:
+        raise BadInput(
+            f"expected a depth of at least {LEAST_DEPTH_SHARES} and below 1e9 shares,"
+            f" found {quote_depth_shares}"
+        )
     path = Path(text)
     if path.is_dir():
         return _folder(path, quote_depth_shares, not tolerate)
