@@ -112,6 +112,7 @@ def reference(
         market=asset,
         ref=averaging_s,
         ts_source_ns=observed,
+        source=Source.REFERENCE,
         price=value,
         size=remainder,
     )

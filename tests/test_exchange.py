@@ -309,7 +309,7 @@ def test_a_market_whose_fee_cannot_be_computed_is_not_traded(rate: int, form: in
     session.feed(event(at(1.5), Kind.FEES, price=rate, size=form))
     session.buy(at(2), 10, 0.51)
     later(session, 2)
-    assert session.ends() == [(REFUSED, Hold.STRIKE_UNKNOWN)]
+    assert session.ends() == [(REFUSED, Hold.ANOMALY_CAP)]
 
 
 def test_a_fill_carries_the_mids_of_decision_and_match_in_terms_of_its_outcome() -> None:

@@ -160,7 +160,9 @@ def test_the_offset_moves_fair_value_as_far_as_it_moves_the_mean() -> None:
 def test_the_known_part_of_the_average_is_the_mean_of_the_seconds_that_passed() -> None:
     prices = walk(345, seed=9)
     struck = make.reference(at(0) + 1, 100_000, observed_ns=at(0))
-    session = learned(make.listed(at(-55)), struck, spots(prices, -54.5))
+    # The mean of its 60 samples, so that the oracle's offset from spot is none.
+    level = make.reference(at(30) + 1, str(prices[25:85].mean()), observed_ns=at(30))
+    session = learned(make.listed(at(-55)), struck, level, spots(prices, -54.5))
     market = session.record.markets[0]
     # Whole seconds 241 to 289 have passed; each sampled the print half a second before it.
     passed = prices[[s + 54 for s in range(241, 290)]]

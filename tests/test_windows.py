@@ -304,18 +304,20 @@ def test_every_recomputable_window_of_a_day_of_points_agrees_with_its_label() ->
     recording, rows = recorded("chainlink_btc")
     day = midnight("2026-06-08")
     strikes = {parse_slug(label.slug)[1]: label.strike for label in recording.windows}
-    agreed = 0
+    agreed = published = 0
     for label in recording.windows:
         start = parse_slug(label.slug)[1]
         strike, final = strikes[start], strikes.get(start + 300 * SECOND_NS)
         if strike is None or final is None or not day <= start < day + 86_400 * SECOND_NS:
             continue
         row = rows[label.slug]
-        assert (row["by"], row["averaging_s"]) == (Source.REFERENCE, 0)
+        assert row["averaging_s"] == 0
+        published += int(row["by"] == Source.RECORDED)
         assert (strike_of(row), final_of(row)) == (strike, final)
         assert row["payout_e4"] == label.payout_e4
         agreed += 1
     assert agreed == 280
+    assert published <= 1  # the day's last print misses its boundary; the next strike stands in
 
 
 @needs_shared

@@ -1,6 +1,6 @@
-"""What the engine says: four fixed-width records, the second half of every journal.
+"""What the engine says: five fixed-width records, the second half of every journal.
 
-In: nothing. Out: the dtypes of scans, orders, fills and postings, and their closed enums.
+In: nothing. Out: the dtypes of scans, orders, fills, postings and windows, and their closed enums.
 Everything that people or programs read about a run is a fold of these and of the events.
 """
 

@@ -29,7 +29,7 @@ class RuleKind(IntEnum):
     SETTLEMENT = 0  # by window start. a = averaging seconds of the stream (0: point values; -1:
     #                 settled on another source, not traded), b = 1: the print at the boundary
     #                 decides, 0: the last print at or before it
-    FEE = 1  # by match time. a = rate_e6, b = FeeForm
+    FEE = 1  # by window start. a = rate_e6, b = FeeForm
     TAKER_DELAY = 2  # by submit time. a = delay in ns, b = 1: cancellable while delayed
     MIN_SIZE = 3  # a = resting order in micro shares, b = marketable buy in micro dollars
     TICK = 4  # a = tick_e4 at listing, b = tick_e4 after the price leaves [0.04, 0.96]

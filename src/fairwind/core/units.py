@@ -4,7 +4,7 @@ In: decimal text, floats or Decimals as the outside world writes them. Out: inte
 is the last part of their name. Never here: rounding that loses money silently.
 """
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 PRICE_ONE_E4 = 10_000
 SHARE_MICRO = 1_000_000
@@ -22,7 +22,10 @@ def scaled(value: str | float | Decimal, exponent: int) -> int:
     Floats are read by their shortest decimal form, so 0.29 is 29/100 and not 0.28999....
     Raises ValueError for text that is not a finite decimal number.
     """
-    decimal = value if isinstance(value, Decimal) else Decimal(str(value))
+    try:
+        decimal = value if isinstance(value, Decimal) else Decimal(str(value))
+    except InvalidOperation as error:
+        raise ValueError(f"expected a number, found {value!r}") from error
     if not decimal.is_finite():
         raise ValueError(f"expected a finite number, found {value!r}")
     return int(decimal.scaleb(exponent).to_integral_value(ROUND_HALF_EVEN))
@@ -54,8 +57,3 @@ def reference_value(value_e8: int, remainder_e18: int) -> Decimal:
     e18 = int(value_e8) * REMAINDER_ONE_E18 + int(remainder_e18)
     value = Decimal(e18).scaleb(-18)
     return value.normalize() if value % 1 else value.quantize(Decimal(1))
-
-
-def seconds_ns(value: str | float | Decimal) -> int:
-    """Seconds since the epoch (or a duration in seconds) as nanoseconds."""
-    return scaled(value, 9)

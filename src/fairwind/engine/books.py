@@ -28,16 +28,17 @@ def refresh_top(state, market, slot):  # type: ignore[no-untyped-def]
 
 @compiled
 def clear(state, slot):  # type: ignore[no-untyped-def]
-    """Empty both sides of the slot's book. It is not valid until the snapshot's group ends."""
+    """Empty both sides of the slot's book. It is not valid until the snapshot's group ends.
+
+    What we consumed stays consumed: a snapshot shows the same orders as before.
+    """
     market = state.markets[slot]
     start = slot * 2 * LEVELS
     for at in range(start, start + 2 * LEVELS):
         state.books[at] = 0
-        state.consumed[at] = 0
     market.bid = 0
     market.ask = TOP_LEVEL
     market.step = max(market.tick_e4 // GRID_E4, 1)
-    market.consumed = 0
     market.valid = 0
     market.near = 1
     market.reach = reach(market.tick_e4)

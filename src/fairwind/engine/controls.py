@@ -119,8 +119,11 @@ def move_cash(state: State, out: Out, amount_micro: int, *, deposit: bool) -> No
     record = state.record
     fact = ledger.DEPOSIT if deposit else ledger.WITHDRAW
     change = amount_micro if deposit else -amount_micro
+    risk.mark(record)
+    before, peak = int(record["equity_micro"]), int(record["peak_micro"])
     ledger.move_cash(record, out.record, fact, change)
-    record["peak_micro"] += change
+    if before > 0:  # the stop is a ratio, so paying in or out leaves it as near as it was
+        record["peak_micro"] = peak * (before + change) // before
     risk.mark(record)
 
 

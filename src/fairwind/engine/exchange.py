@@ -120,7 +120,8 @@ def available(state, number):  # type: ignore[no-untyped-def]
     at, level, direction = opposite(order, market)
     total = 0
     while 0 < level < TOP_LEVEL and (order.level - level) * direction >= 0:
-        total += max(state.books[at + level] - state.consumed[at + level], 0)
+        shown = max(state.books[at + level] - state.consumed[at + level], 0)
+        total += shown // LOT_MICRO * LOT_MICRO
         level += direction * market.step
     return total
 
@@ -317,7 +318,8 @@ def on_book(state, out, slot):  # type: ignore[no-untyped-def]
         displayed = state.books[(slot * 2 + order.book_side) * LEVELS + order.level]
         order.ahead_micro = min(order.ahead_micro, displayed)
         market = state.markets[slot]
-        if market.valid == 1 and available(state, number) >= LOT_MICRO:
+        sane = market.valid == 1 and market.bid < market.ask
+        if sane and available(state, number) >= LOT_MICRO:
             make(state, out, number, consume(state, number))
 
 

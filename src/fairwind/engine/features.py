@@ -20,10 +20,12 @@ FAST = 1.0 - 0.5 ** (1.0 / 60.0)
 SLOW = 1.0 - 0.5 ** (1.0 / 600.0)
 """Weights per second for half-lives of 1 and 10 minutes."""
 TRUNCATION = 16.0
+OUTLIER = 0.1
+"""No asset here moves by a tenth within 5 seconds, nor trades a tenth away from its oracle."""
 WARM_SAMPLES = 60
 BASIS_WEIGHT = 1.0 / 30.0
 VALUE_AGE_NS = 1_000_000
-"""In a millisecond time alone moves no probability by as much as 1e-5."""
+"""Up to the last entries, 12 s before the end, a millisecond moves no probability by 3e-5."""
 QUOTE_MICRO, QUOTE_TICKS = int64(100_000_000), int64(books.REACH_TICKS)
 """Prices are quoted for 100 shares within 2 ticks of the best."""
 UP, DOWN = int64(0), int64(1)
@@ -35,13 +37,19 @@ def spot(asset, ring, price, ts_ns, source):  # type: ignore[no-untyped-def]
 
     One source at a time: two exchanges differ by more than they move in a second. A preferred
     (lower) source takes over at once, another one when the present one has been silent.
-    Returns whether the price was taken.
+    A price further than `OUTLIER` from the one just before it is an error of the feed; if it was
+    the former one that was wrong, its silence lets the next price in. Returns whether it was taken.
     """
+    recent = asset.spot > 0.0 and ts_ns - asset.spot_ts_ns < SILENT_NS
+    if recent and abs(price - asset.spot) > OUTLIER * asset.spot:
+        return False
     if source != asset.spot_source and asset.spot > 0.0:
         if source > asset.spot_source and ts_ns - asset.spot_ts_ns < SILENT_NS:
             return False
+        # What was learned of the former source says nothing about this one.
         asset.prints = 0
-        asset.basis = asset.basis_variance = asset.last_sample = 0.0
+        asset.spot = asset.basis = asset.basis_variance = asset.last_sample = 0.0
+        ring[:] = 0.0
     seconds(asset, ring, ts_ns)
     asset.spot = price
     asset.spot_ts_ns = ts_ns
@@ -101,6 +109,8 @@ def basis(asset, ring, value, observed_ns, averaging_s):  # type: ignore[no-unty
             return
         total += sampled
     offset = value - total / max(averaging_s, 1)
+    if abs(offset) > OUTLIER * value:
+        return
     asset.prints += 1
     weight = max(BASIS_WEIGHT, 1.0 / asset.prints)
     surprise = offset - asset.basis
@@ -115,7 +125,7 @@ def known_average(market, asset):  # type: ignore[no-untyped-def]
     first = market.end_ns // SECOND_NS - market.averaging_s
     if now <= first or now <= market.settling_second or market.now_ns > market.end_ns:
         return
-    if market.now_ns - asset.spot_ts_ns > SILENT_NS:
+    if market.now_ns - asset.spot_ts_ns > SILENT_NS or asset.prints == 0:
         return
     market.settling_second = now
     market.settling_sum += asset.spot + asset.basis
@@ -172,13 +182,17 @@ def scale(market, asset):  # type: ignore[no-untyped-def]
     market.variance_per_s = 0.0
     if market.strike <= 0.0 or asset.spot <= 0.0 or asset.samples < WARM_SAMPLES:
         return
+    if asset.prints == 0:
+        return
     level = asset.spot + asset.basis
+    if level <= 0.0 or market.reference <= 0.0:
+        return
     market.level = level
     market.variance_per_s = 0.5 * (asset.variance_fast + asset.variance_slow) * level * level
     # A print's scatter around our offset is mostly the lag between the venues; its mean is what
     # moves the settlement, known to about the scatter over the root of the prints averaged.
     market.level_variance = asset.basis_variance * BASIS_WEIGHT
-    market.divergence = abs(level - market.reference) / level
+    market.divergence = abs(level - market.reference) / market.reference
     market.volatility_ratio = 0.0
     if asset.variance_slow > 0.0:
         market.volatility_ratio = math.sqrt(asset.variance_fast / asset.variance_slow)

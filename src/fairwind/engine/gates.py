@@ -20,7 +20,7 @@ COMMON = (
     Parameter("entry_cutoff", "seconds before the end", 12, 0, 14_400),
     Parameter("coinflip_band", "e4 around 0.5", 300, 0, 5_000),
     Parameter("coinflip_edge", "e4 per share", 200, 0, 10_000),
-    Parameter("depth_ticks", "ticks beyond the best", 2, 0, 100),
+    Parameter("depth_ticks", "ticks beyond the best", 2, 0, 2),
     Parameter("edge_to_spread", "ratio", 0.0, 0.0, 100.0),
     Parameter("divergence_max", "bps of spot from the oracle", 30, 0, 10_000),
     Parameter("volatility_ratio_max", "1 min over 10 min volatility", 4.0, 0.0, 1_000.0),
@@ -83,7 +83,7 @@ _ENTRY, _POSITIONS, _TRADES = (
     _BIT[Hold.TRADES_PER_WINDOW],
 )
 _LOSSES, _COOLDOWN = _BIT[Hold.CONSECUTIVE_LOSSES], _BIT[Hold.RISK_GUARD_COOLDOWN]
-_DRAWDOWN = _BIT[Hold.DRAWDOWN]
+_DRAWDOWN, _ANOMALY = _BIT[Hold.DRAWDOWN], _BIT[Hold.ANOMALY_CAP]
 NOTHING = np.uint64(0)
 LATE_NS = 15_000_000_000
 """A feed silent for longer than this is down, not only stale."""
@@ -108,7 +108,8 @@ def integrity(market, parameter):  # type: ignore[no-untyped-def]
     mask |= when(book_age > parameter[BOOK_BUDGET] * 1e9, _STALE)
     mask |= when(spot_age > parameter[SPOT_BUDGET] * 1e9, _SPOT)
     mask |= when(reference_age > parameter[REFERENCE_BUDGET] * 1e9, _REFERENCE)
-    mask |= when(market.strike <= 0.0 or market.priced == 0, _STRIKE)
+    mask |= when(market.strike <= 0.0, _STRIKE)
+    mask |= when(market.priced == 0, _ANOMALY)
     early = now < market.start_ns
     mask |= when(early or market.left_s < parameter[ENTRY_CUTOFF], _CUTOFF)
     mask |= when(market.parity != 0, _PARITY)
@@ -132,7 +133,8 @@ def price(market, parameter, signal):  # type: ignore[no-untyped-def]
     edge_e4 = signal.net_edge * 1e4
     near_half = abs(market.mid_half_e4 - 10_000) < 2.0 * parameter[COINFLIP_BAND]
     mask |= when(near_half and edge_e4 < parameter[COINFLIP_EDGE], _COINFLIP)
-    mask |= when(edge_e4 < parameter[EDGE_TO_SPREAD] * market.spread_e4, _TO_SPREAD)
+    thin = edge_e4 < parameter[EDGE_TO_SPREAD] * market.spread_e4
+    mask |= when(parameter[EDGE_TO_SPREAD] > 0.0 and thin, _TO_SPREAD)
     return mask
 
 

@@ -241,7 +241,8 @@ def equity_micro(state):  # type: ignore[no-untyped-def]
     for place in range(state.active_used):
         slot = state.active[place]
         market = state.markets[slot]
-        marked = 0 < market.bid < market.ask < TOP_LEVEL
+        # An empty side already stands at 0 or at 1: late in a window that is what it is worth.
+        marked = market.bid < market.ask and (market.bid > 0 or market.ask < TOP_LEVEL)
         up_half_e4 = (market.bid + market.ask) * 5
         for strategy in range(state.strategies_used):
             position = state.positions[strategy, slot]

@@ -22,9 +22,8 @@ DECIDED, SENT, REFUSED = (
     int64(OrderState.REFUSED),
 )
 RESTING, CANCELLED = int64(OrderState.RESTING), int64(OrderState.CANCELLED)
-FIRST_FINAL = int64(OrderState.FILLED)
 BUY, SELL = int64(Action.BUY), int64(Action.SELL)
-POST_ONLY = int64(OrderType.POST_ONLY)
+GTC, POST_ONLY = int64(OrderType.GTC), int64(OrderType.POST_ONLY)
 BOOK_STALE, SPOT_STALE = int64(Hold.BOOK_STALE), int64(Hold.SPOT_STALE)
 REFERENCE_STALE, NO_CASH = int64(Hold.REFERENCE_STALE), int64(Hold.CASH)
 TAKER_DELAY = int64(RuleKind.TAKER_DELAY)
@@ -126,7 +125,8 @@ def submit(state, out, number, size_micro, limit_e4):  # type: ignore[no-untyped
     order.level = up_price // GRID_E4
     advance(state, out, number, DECIDED, NO_HOLD)
     market = state.markets[order.slot]
-    refusal = admissible(state, number)
+    # An exit is never held up by what an entry must know; the exchange still checks its book.
+    refusal = admissible(state, number) if order.action == BUY else NO_HOLD
     if order.action == BUY and refusal == NO_HOLD:
         maker = order.type == POST_ONLY
         affordable = worst_cost_micro(market, size_micro, limit_e4, maker) <= state.accounts[CASH]
@@ -196,7 +196,7 @@ def finish(state, out, number, order_state, code):  # type: ignore[no-untyped-de
         if order.action == SELL:
             position.selling_micro -= order.size_micro - order.filled_micro
         elif order.filled_micro == 0:
-            position.entries -= 1
+            position.entries = max(position.entries - 1, 0)
         if order.state >= RESTING:
             state.markets[order.slot].resting -= 1
     ledger.reserve(state, out, number, -order.reserved_micro)

@@ -212,7 +212,7 @@ def trade(state, out, event):  # type: ignore[no-untyped-def]
     market.trade_price_e4 = event.price
     market.trade_size_micro = event["size"]
     market.trade_side = event.side
-    if market.resting != 0:
+    if market.resting != 0 and market.valid == VALID:
         exchange.on_trade(state, out, slot, event.side, event.price // GRID_E4, event["size"])
     evaluate(state, out, slot, ON_TRADE)
 

@@ -22,6 +22,7 @@ NO_HOLD = orders.NO_HOLD
 NO_SIDE = 2
 SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
+AGE_MAX_MS = 2**31 - 1
 _NO_BITS = np.uint64(0)
 _ANOMALY = np.uint64(1 << Hold.ANOMALY_CAP)
 ORDERS_PER_WINDOW = 60_000
@@ -153,7 +154,13 @@ def close(state, out, strategy, slot):  # type: ignore[no-untyped-def]
     signal = state.signal
     position = state.positions[strategy, slot]
     held = position.up_micro if signal.side == 0 else position.down_micro
-    shares = (held - position.selling_micro) // orders.LOT_MICRO * orders.LOT_MICRO
+    free = held - position.selling_micro
+    if signal.shares > 0.0:
+        free = min(free, int(signal.shares * 1e6 + 0.5))
+    shares = free // orders.LOT_MICRO * orders.LOT_MICRO
+    rests = signal.type == orders.GTC or signal.type == orders.POST_ONLY
+    if rests and shares < state.markets[slot].min_size_micro:
+        return
     full = orders.free_row(state) == orders.FREE or position.orders >= ORDERS_PER_WINDOW
     if shares <= 0 or signal.limit <= 0.0 or full:
         return
@@ -218,4 +225,4 @@ def whole(value):  # type: ignore[no-untyped-def]
 @compiled
 def age_ms(now_ns, then_ns):  # type: ignore[no-untyped-def]
     """Age in milliseconds, -1 for something never received."""
-    return (now_ns - then_ns) // MILLISECOND_NS if then_ns > 0 else -1
+    return min((now_ns - then_ns) // MILLISECOND_NS, AGE_MAX_MS) if then_ns > 0 else -1

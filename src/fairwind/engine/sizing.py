@@ -67,10 +67,13 @@ def size(state, strategy, slot):  # type: ignore[no-untyped-def]
     market = state.markets[slot]
     parameter = state.parameters[strategy]
     room, mask = rooms(state, strategy, slot, signal.side)
-    # The limit, not the expected price: what the order may cost is what is staked.
+    # The limit, not the expected price, is what the order may cost.
     dearest = orders.dearest_e4(market, int(signal.limit * 1e4 + 0.5)) * 1e-4
     cost = signal.limit + features.fee_per_share(dearest, market.fee_rate_e6, market.fee_form)
-    fraction = kelly(signal.net_edge, signal.stderr, cost, parameter[gates.KELLY_FRACTION])
+    expected = signal.price + features.fee_per_share(
+        signal.price, market.fee_rate_e6, market.fee_form
+    )
+    fraction = kelly(signal.net_edge, signal.stderr, expected, parameter[gates.KELLY_FRACTION])
     equity = float(state.equity_micro)
     stake = fraction * equity * state.strategies[strategy].multiplier
     # What the reserve adds for rounding must fit into the room as well.

@@ -13,7 +13,7 @@ from fairwind.core.events import ALL_MARKETS, HORIZONS_S, Source
 from fairwind.core.outputs import WindowState
 from fairwind.core.rules import RuleKind, rule_row
 from fairwind.engine import books, exchange, features, ledger, risk
-from fairwind.engine.state import ACTIVE, GRID_E4, MARKETS, WINDOWS, claim
+from fairwind.engine.state import ACTIVE, GRID_E4, LEVELS, MARKETS, WINDOWS, claim
 
 LISTED, STRUCK = int64(WindowState.LISTED), int64(WindowState.STRUCK)
 STRIKE_MISSED, FINAL = int64(WindowState.STRIKE_MISSED), int64(WindowState.FINAL)
@@ -21,10 +21,11 @@ FINAL_MISSED = int64(WindowState.FINAL_MISSED)
 SETTLEMENT, FEE, MIN_SIZE = (
     int64(kind) for kind in (RuleKind.SETTLEMENT, RuleKind.FEE, RuleKind.MIN_SIZE)
 )
-BY_STREAM, BY_VENUE, BY_NOBODY = (
+BY_STREAM, BY_VENUE, BY_NOBODY, BY_PUBLISHED = (
     int64(Source.REFERENCE),
     int64(Source.POLYMARKET),
     int64(Source.CLOCK),
+    int64(Source.RECORDED),  # a published value stood in for a print that the recorder lost
 )
 HORIZON_NS = (
     HORIZONS_S[0] * 10**9,
@@ -102,7 +103,11 @@ def blank(state, slot):  # type: ignore[no-untyped-def]
     """Forget the slot's former market: its book, its result and everybody's position in it."""
     market = state.markets[slot]
     books.clear(state, slot)
+    market.consumed = 0
+    for at in range(slot * 2 * LEVELS, (slot + 1) * 2 * LEVELS):
+        state.consumed[at] = 0
     market.gap = market.parity = market.resting = market.changed = market.anomaly = 0
+    market.published = 0
     market.book_ts_ns = market.book_ts_source_ns = market.book_sequence = 0
     market.trade_price_e4 = market.trade_size_micro = market.trade_side = 0
     market.window_state = LISTED
@@ -188,6 +193,7 @@ def boundary(state, out, slot, event, latest, late):  # type: ignore[no-untyped-
         which = deciding(market, market.start_ns, event, latest)
         market.window_state = STRUCK if which != UNKNOWN else STRIKE_MISSED
         if which != UNKNOWN:
+            market.published |= which == 1 and event.source == BY_PUBLISHED
             market.strike_e8 = event.price if which == 1 else latest.value_e8
             market.strike_remainder = event["size"] if which == 1 else latest.remainder
             market.strike = market.strike_e8 * 1e-8
@@ -197,6 +203,7 @@ def boundary(state, out, slot, event, latest, late):  # type: ignore[no-untyped-
     if market.final_e8 == UNKNOWN and (ended or observed == market.end_ns):
         which = deciding(market, market.end_ns, event, latest)
         if which != UNKNOWN:
+            market.published |= which == 1 and event.source == BY_PUBLISHED
             market.final_e8 = event.price if which == 1 else latest.value_e8
             market.final_remainder = event["size"] if which == 1 else latest.remainder
             report(state, out, slot)
@@ -204,7 +211,8 @@ def boundary(state, out, slot, event, latest, late):  # type: ignore[no-untyped-
             market.window_state = FINAL_MISSED
             report(state, out, slot)
     if UNKNOWN not in (market.strike_e8, market.final_e8):
-        settle(state, out, slot, result_e4(market), BY_STREAM)
+        by = BY_PUBLISHED if market.published != 0 else BY_STREAM
+        settle(state, out, slot, result_e4(market), by)
 
 
 @compiled
@@ -212,6 +220,8 @@ def deciding(market, boundary_ns, event, latest):  # type: ignore[no-untyped-def
     """Which print decides the boundary: 1 this one, 0 the one before, UNKNOWN neither."""
     if event.ts_source_ns == boundary_ns:
         return 1
+    if latest.observed_ns == boundary_ns:
+        return 0
     if market.exact_boundary != 0 or latest.observed_ns == 0:
         return UNKNOWN
     recent = 0 <= boundary_ns - latest.observed_ns <= POINT_AGE_NS
@@ -324,9 +334,6 @@ def report(state, out, slot):  # type: ignore[no-untyped-def]
     row.by = market.settled_by
     row.anomaly = market.anomaly
     row.averaging_s = market.averaging_s
-    fold_output(
-        state,
-        market.number * 16 + market.window_state,
-        market.strike_e8 + market.payout_e4,
-        market.final_e8,
-    )
+    number = market.number * 16 + market.window_state
+    fold_output(state, number, market.strike_e8, market.strike_remainder)
+    fold_output(state, market.payout_e4, market.final_e8, market.final_remainder)
