@@ -218,15 +218,18 @@ def test_trades_that_share_a_window_do_not_narrow_the_interval():
     assert (many.low, many.high) == (once.low, once.high)
 
 
-def test_too_few_trades_have_no_interval():
-    none, one = np.zeros(0), np.ones(1)
+@pytest.mark.parametrize("windows", [1, 2, 9, 10])
+def test_fewer_than_ten_windows_have_no_interval_however_many_trades(windows):
+    none = np.zeros(0)
     assert metrics.ratio_interval(none, none, np.zeros(0, np.int64)).mean is None
-    single = metrics.ratio_interval(one, one, np.zeros(1, np.int64))
-    assert (single.mean, single.low, single.high) == (1.0, None, None)
+    sample = np.arange(5.0 * windows)
+    few = metrics.ratio_interval(sample, np.ones(len(sample)), np.arange(len(sample)) % windows)
+    assert few.mean == sample.mean()
+    assert [end is None for end in (few.low, few.high)] == [windows < 10] * 2
 
 
 def test_equal_trades_have_an_interval_of_no_width():
-    same = metrics.ratio_interval(np.full(5, 0.25), np.ones(5), np.arange(5))
+    same = metrics.ratio_interval(np.full(10, 0.25), np.ones(10), np.arange(10))
     assert (same.mean, same.low, same.high) == (0.25, 0.25, 0.25)
 
 

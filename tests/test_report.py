@@ -1,5 +1,6 @@
 """The report's two files: complete, the same bytes for the same run, safe, and honest."""
 
+import io
 import json
 import re
 from decimal import Decimal
@@ -10,10 +11,12 @@ import msgspec
 import numpy as np
 import pytest
 from hand_made_run import REALISM, START_NS, deposit, rows, run_result, three_windows, window
+from rich.console import Console
 
 from fairwind.core.errors import DiskFault
+from fairwind.core.events import Source
 from fairwind.core.outputs import TABLES
-from fairwind.research import charts, document, metrics
+from fairwind.research import charts, document, metrics, summary
 from fairwind.research.document import build
 from fairwind.research.report import Label, report_html, report_json, write_report
 
@@ -56,10 +59,10 @@ def test_the_json_holds_what_the_issue_names_with_the_figures_computed_by_hand()
     assert strategy["hold_categories"] == {"edge": 57}
     assert (strategy["trades"], strategy["net_pnl"]) == (2, Decimal("0.8"))
     assert strategy["expectancy"]["mean"] == Decimal("0.4")
-    assert Decimal("-4.1") <= strategy["expectancy"]["low"] < strategy["expectancy"]["high"]
+    assert strategy["expectancy"]["low"] is strategy["expectancy"]["high"] is None
     assert strategy["predicted_edge"]["mean"] == Decimal("0.02")
     assert strategy["realised_edge"]["mean"] == Decimal("0.04")
-    assert found["strategies"]["ETH_5M"]["expectancy"]["low"] is None
+    assert found["strategies"]["ETH_5M"]["expectancy"]["mean"] is None
 
 
 def test_the_parts_of_the_cost_in_the_json_sum_exactly_to_gross_minus_net():
@@ -163,6 +166,61 @@ def test_labels_are_compared_to_the_last_digit():
         report = build(run_result(labels={name: label}))
         assert report.windows[0].agrees is agrees
         assert (report.totals.labels, report.totals.labels_agree) == (1, int(agrees))
+
+
+def summary_of(result):
+    """What the terminal shows of a run."""
+    said = io.StringIO()
+    summary.show(build(result), Console(file=said, width=200, highlight=False))
+    return said.getvalue()
+
+
+def test_a_published_value_that_was_fed_cannot_agree():
+    tables = three_windows()
+    tables["windows"]["by"][1] = Source.RECORDED
+    known = (window(0, 10_000), window(1, 0))
+    labels = {f"btc-updown-5m-{one['start_ns'] // 10**9}": Label(outcome="Up") for one in known}
+    result = run_result(tables, labels=labels)
+    report = build(result)
+    assert [one.settled_by for one in report.windows] == ["REFERENCE", "PUBLISHED", None]
+    assert [one.agrees for one in report.windows] == [True, None, None]
+    totals = report.totals
+    assert (totals.labels, totals.labels_agree, totals.published) == (1, 1, 1)
+    assert totals.labels_unknown == 0
+    assert "1 of 1 labels agree, 1 published value;" in summary_of(result)
+    page = report_html(result)
+    assert "1 of 1 agree with the labels, 1 published value<" in page
+    assert "<td>published</td>" in page and "no evidence that the engine" in page
+    assert "differs ✕" not in page and "<td>not known</td>" not in page
+
+
+def test_a_label_of_what_we_do_not_know_is_no_disagreement():
+    pending, wrong = "btc-updown-5m-1787237400", "btc-updown-5m-1787237100"
+    strike = Decimal("64000.12345678901234")
+    labels = {
+        pending: Label(strike=strike, final=Decimal("64010.5"), outcome="Up"),
+        wrong: Label(outcome="Up"),
+    }
+    result = run_result(labels=labels)
+    report = build(result)
+    assert [one.agrees for one in report.windows] == [None, False, None]
+    totals = report.totals
+    assert (totals.labels, totals.labels_agree, totals.labels_unknown) == (1, 0, 1)
+    lines = summary_of(result).splitlines()
+    (disagreement,) = [line for line in lines if line.startswith("label ")]
+    assert disagreement.startswith(f"label    {wrong}: expected")
+    assert "unknown  labels that name what we do not know: 1" in lines
+    page = report_html(result)
+    assert page.count("<td>not known</td>") == page.count("<td>differs ✕</td>") == 1
+    assert "0 of 1 agree with the labels, 1 not known<" in page
+    labels[pending] = Label(strike=strike + 1, outcome="Up")
+    assert build(run_result(labels=labels)).windows[2].agrees is False
+
+
+def test_the_page_says_why_few_windows_have_no_interval():
+    page = report_html(run_result())
+    assert "fewer than 10 windows: no interval" in page
+    assert "<td>+0.40 (no interval)</td>" in page
 
 
 def test_a_long_equity_curve_is_thinned_and_keeps_its_extremes():

@@ -113,6 +113,24 @@ def test_after_a_flipped_byte_of_an_output_its_batch_is_named(run: Path, kind: r
     assert (divergence.event, divergence.last_event) == (0, STEP - 1)
 
 
+def test_a_flipped_bit_or_a_lost_file_of_a_snapshot_is_named(
+    tmp_path: Path, made: tuple[Events, dict[int, bytes]]
+) -> None:
+    events, payloads = made
+    fed(tmp_path, events[:5000], payloads, STEP, snapshot_events=2000).close()
+    (_, path) = sorted((tmp_path / "snapshots").iterdir())
+    whole = path.read_bytes()
+    assert verify(tmp_path, batch_sizes=(256,)).proved
+    _flip(path, len(whole) // 2)
+    number = int(path.stem)
+    divergence = verify(tmp_path, batch_sizes=(256,)).divergence
+    assert divergence is not None
+    assert (divergence.event, divergence.last_event) == (number - 1, number - 1)
+    assert f"names after {number} events, found other bytes in {path}" in str(divergence)
+    path.unlink()
+    assert f"found no file {path}" in str(verify(tmp_path, batch_sizes=(256,)).divergence)
+
+
 def _rewritten(
     run: Path, to: Path, change: Callable[[str, NDArray[Any]], NDArray[Any]], digest: int = 0
 ) -> None:

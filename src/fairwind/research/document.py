@@ -31,6 +31,9 @@ REALISM = {
 }
 """Settings of the simulated exchange, as realistic as they are by default."""
 
+PUBLISHED = "PUBLISHED"
+"""`settled_by` of a window that a value of the venue, fed for a lost print, has decided."""
+
 OUTCOMES = {PRICE_ONE_E4: "Up", 0: "Down", PRICE_ONE_E4 // 2: "Void"}
 
 
@@ -71,7 +74,11 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """One window; strike and final with all their digits, None while unknown."""
+    """One window; strike and final with all their digits, None while unknown.
+
+    `agrees` is None where nothing can be compared: no label, a part of the label that we do not
+    know, or a published value, which agrees with itself.
+    """
 
     slug: str
     strike: Decimal | None
@@ -114,7 +121,11 @@ class Strategy(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """The run as a whole; dollars. Drawdown and final equity count positions at cost."""
+    """The run as a whole; dollars. Drawdown and final equity count positions at cost.
+
+    `labels` counts those that were compared; `labels_unknown` those that were not, because we do
+    not know what they name; `published` the windows that a published value has decided.
+    """
 
     events: int
     scans: int
@@ -122,6 +133,8 @@ class Totals(msgspec.Struct, frozen=True):
     windows_settled: int
     labels: int
     labels_agree: int
+    labels_unknown: int
+    published: int
     trades: int
     open_positions: int
     net_pnl: Decimal
@@ -223,24 +236,32 @@ def _window(row: np.void, labels: Mapping[str, Label]) -> Window:
     }
     outcome = OUTCOMES.get(int(row["payout_e4"]))
     label = labels.get(name)
-    agrees = None
-    if label is not None:
-        agrees = (
-            label.strike in (None, values["strike"])
-            and label.final in (None, values["final"])
-            and label.outcome in (None, outcome)
-        )
+    by = Source(row["by"])
+    published = by is Source.RECORDED
     return Window(
         slug=name,
         **values,
         outcome=outcome,
         state=WindowState(row["state"]).name,
-        settled_by=Source(row["by"]).name if outcome else None,
+        settled_by=(PUBLISHED if published else by.name) if outcome else None,
         averaging_s=int(row["averaging_s"]),
         contradicted=bool(row["anomaly"]),
         label=label,
-        agrees=agrees,
+        agrees=None if published else _agrees(label, values["strike"], values["final"], outcome),
     )
+
+
+def _agrees(
+    label: Label | None, strike: Decimal | None, final: Decimal | None, outcome: str | None
+) -> bool | None:
+    """Whether all that a label says is what we found; None when some of it is not known to us."""
+    if label is None:
+        return None
+    pairs = ((label.strike, strike), (label.final, final), (label.outcome, outcome))
+    said = [(theirs, ours) for theirs, ours in pairs if theirs is not None]
+    if any(ours is not None and theirs != ours for theirs, ours in said):
+        return False
+    return None if any(ours is None for _, ours in said) else True
 
 
 def _trade(row: np.void, slugs: list[str], strategy_ids: tuple[str, ...]) -> Trade:
@@ -297,6 +318,9 @@ def _totals(result: RunResult, windows: list[Window], found: Rows) -> Totals:
     final = int(curve.equity_micro[-1]) if len(postings) else result.deposit_micro
     paid_in = -int(postings["deposits_micro"].sum()) if len(postings) else result.deposit_micro
     compared = [window.agrees for window in windows if window.agrees is not None]
+    labelled = sum(
+        window.label is not None and window.settled_by != PUBLISHED for window in windows
+    )
     return Totals(
         events=result.events,
         scans=len(result.tables["scans"]),
@@ -304,6 +328,8 @@ def _totals(result: RunResult, windows: list[Window], found: Rows) -> Totals:
         windows_settled=sum(window.outcome is not None for window in windows),
         labels=len(compared),
         labels_agree=sum(compared),
+        labels_unknown=labelled - len(compared),
+        published=sum(window.settled_by == PUBLISHED for window in windows),
         trades=len(closed),
         open_positions=len(found) - len(closed),
         net_pnl=cost.net,

@@ -20,6 +20,9 @@ MICRO_UNITS = 2 * PRICE_ONE_E4
 """Money is counted in units of half-e4 x micro (5e-11 dollar): this many to a micro-dollar."""
 
 RESAMPLES = 2000
+MIN_WINDOWS = 10
+"""With fewer, an interval would promise more than it holds; see `ratio_interval`."""
+
 CONFIDENCE = 0.95
 BINS = 10
 PROBABILITY_FLOOR = 1e-6
@@ -291,7 +294,9 @@ def ratio_interval(numerator: Floats, denominator: Floats, cluster: Ints) -> Int
     """sum(numerator) / sum(denominator) with its 95 % bias-corrected accelerated bootstrap.
 
     Arrays of shape (n,). Whole clusters (windows) are drawn, because trades of one window share
-    its result; the seed is fixed. No interval with fewer than two clusters.
+    its result; the seed is fixed. No interval (low and high None) for fewer than MIN_WINDOWS
+    clusters: measured on samples of normal profits, one of 2, 3, 5 or 10 windows that is called
+    95 % covers the truth in 53, 68, 86 or 91 % of cases.
     Source: B. Efron, Better Bootstrap Confidence Intervals, JASA 82 (1987).
     """
     n = len(numerator)
@@ -302,7 +307,7 @@ def ratio_interval(numerator: Floats, denominator: Floats, cluster: Ints) -> Int
     top = np.bincount(row, numerator, windows)
     bottom = np.bincount(row, denominator, windows)
     mean = float(top.sum() / bottom.sum())
-    if windows < 2:
+    if windows < MIN_WINDOWS:
         return Interval(round(mean, 9), None, None, n, windows)
     # A bit generator's raw stream is the same in every NumPy version; a Generator's is not.
     bits = np.random.PCG64(0)

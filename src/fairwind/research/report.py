@@ -28,7 +28,7 @@ from fairwind.research.document import (
     build,
     report_json,
 )
-from fairwind.research.metrics import Calibration, Interval
+from fairwind.research.metrics import MIN_WINDOWS, Calibration, Interval
 
 __all__ = ["Label", "RunResult", "report_html", "report_json", "write_report"]
 
@@ -53,6 +53,7 @@ def report_html(result: RunResult) -> str:
     return pages.from_string(template.read_text(encoding="utf-8")).render(
         report=report,
         rows=ROWS,
+        min_windows=MIN_WINDOWS,
         nothing=_nothing(report),
         equity=_equity(report),
         costs=_costs(report.totals.cost),
@@ -108,12 +109,12 @@ def _count(value: int) -> str:
 
 
 def _interval(value: Interval, scale: float = 1, decimals: int = 2) -> str:
-    """`+1.20 [−0.40, +2.80]`, or why there is no interval."""
+    """`+1.20 [−0.40, +2.80]`, or the mean alone where there is no interval."""
     if value.mean is None:
         return "–"
     mean = signed(value.mean * scale, decimals)
     if value.low is None or value.high is None:
-        return f"{mean} (one window: no interval)"
+        return f"{mean} (no interval)"
     low, high = (signed(end * scale, decimals) for end in (value.low, value.high))
     return f"{mean} [{low}, {high}]"
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from rich.console import Console
 from rich.table import Table
 
-from fairwind.research.document import Report, Strategy, Window
+from fairwind.research.document import Report, Strategy, Totals, Window
 from fairwind.research.metrics import Interval
 
 LINES = 10
@@ -20,7 +20,7 @@ def show(report: Report, console: Console) -> None:
     totals = report.totals
     console.print(
         f"{totals.events:,} events; {totals.windows} windows, {totals.windows_settled} settled; "
-        f"{totals.labels_agree} of {totals.labels} labels agree; {totals.trades} trades, "
+        f"{_labels(totals)}; {totals.trades} trades, "
         f"{totals.open_positions} open; net {totals.net_pnl:+,.2f} dollars",
     )
     table = Table("strategy", "scans", "trades", "net, dollars", "per trade", "held mostly by")
@@ -30,12 +30,21 @@ def show(report: Report, console: Console) -> None:
     if table.row_count:
         console.print(table)
     _several(console, "label", [_disagreement(w) for w in report.windows if w.agrees is False])
+    if totals.labels_unknown:
+        console.print(f"unknown  labels that name what we do not know: {totals.labels_unknown}")
     _several(console, "data", list(report.problems))
     _several(console, "assumed", list(report.assumptions))
     realism = ", ".join(f"{name} {value}" for name, value in report.realism.items())
     console.print(f"realism  {realism}", soft_wrap=True)
     _several(console, "kind to us", report.optimistic)
     console.print(f"digest   {report.digest}")
+
+
+def _labels(totals: Totals) -> str:
+    agree = f"{totals.labels_agree} of {totals.labels} labels agree"
+    if not totals.published:
+        return agree
+    return f"{agree}, {totals.published} published value{'s' if totals.published > 1 else ''}"
 
 
 def _figures(strategy: Strategy) -> tuple[str, ...]:

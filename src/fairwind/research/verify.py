@@ -1,9 +1,10 @@
-"""Proof of a run: its journal is whole, and the engine says again what the journal holds.
+"""Proof of a run: journal, payloads and snapshots are whole, and the engine says it all again.
 
 In: a run directory. Out: a verdict; the first difference by event, table, row and field.
 Never here: a change to the run.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,9 @@ def verify(
 ) -> Verdict:
     """Check every byte of the journal, then run its inputs again and compare every output.
 
+    The snapshots that are kept must be the ones that the journal names. What is derived (Parquet
+    tables, report) is not looked at.
+
     First as the journal was cut, row by row; then in batches of `batch_sizes`, by digest. Single
     events stop after SINGLE_EVENTS_MAX unless `whole`. Raises BadInput when `run` is no run, and
     Corrupt when a segment or a control's payload is missing or another.
@@ -113,6 +117,8 @@ def verify(
         return Verdict(events=damage.events, divergence=_damaged(damage))
     file.meta_of(run)
     verdict, marks = _rerun(run, specs)
+    if verdict.proved:
+        verdict = msgspec.structs.replace(verdict, divergence=_different_snapshot(run))
     for size in batch_sizes if verdict.proved else ():
         limit = SINGLE_EVENTS_MAX if size == 1 and not whole else verdict.events
         divergence = _rebatched(_Engine(run, specs), _cut(run, size, limit), marks)
@@ -230,6 +236,28 @@ def _different_digest(first: int, state: State, mark: record.Mark) -> Divergence
         expected=f"digest {mark.digest:016x} after {mark.events} events",
         found=f"{state.digest():016x} after {state.events()}",
     )
+
+
+def _different_snapshot(run: Path) -> Divergence | None:
+    """The oldest kept snapshot that is not what its frame says. Older ones have no file."""
+    frames = (frame for frame in file.frames(run) if frame.kind == Kind.SNAPSHOT)
+    digests = dict(file._SNAPSHOT.unpack(frame.payload) for frame in frames)
+    for events, digest in list(digests.items())[-file.SNAPSHOTS_MAX :]:
+        path = file._snapshot_path(run, events)
+        found = f"no file {path}"
+        if path.exists():
+            with log.faults(path):
+                packed = path.read_bytes()
+            if hashlib.blake2b(packed, digest_size=32).digest() == digest:
+                continue
+            found = f"other bytes in {path}"
+        return Divergence(
+            event=events - 1,
+            last_event=events - 1,
+            expected=f"the snapshot that the journal names after {events} events",
+            found=found,
+        )
+    return None
 
 
 def _place(expected: NDArray[Any], found: NDArray[Any]) -> int | None:
