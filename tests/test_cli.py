@@ -125,8 +125,10 @@ def test_a_switched_off_strategy_holds_and_says_why(fairwind, world: Path, tmp_p
 
 
 def test_a_window_and_an_order_are_shown_from_inputs_to_result(fairwind, world: Path) -> None:
-    fairwind("replay", world)
+    replayed = fairwind("replay", world)
+    assert replayed.out.splitlines()[-1].startswith("inspect  fairwind inspect runs/world-")
     window = fairwind("inspect", "runs/latest", "--window", SLUG)
+    assert fairwind(*line_of(replayed, "inspect").split()[1:]).out == window.out
     assert window.code == 0
     for part in ("STRUCK", "prints of the settlement stream", "EDGE_BELOW_THRESHOLD", "SETTLE"):
         assert part in window.out

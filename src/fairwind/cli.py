@@ -94,14 +94,17 @@ def replay_command(
         raise typer.Exit(INTERRUPTED)
     with _working("writing the report"):
         result = replay.result_of(source, recording, chosen, end, job.tables())
+        document = build(result)
         folder = report or (None if no_journal else run)
         page = write_report(result, folder) if folder else None
-        summary.show(build(result), shown)
+        summary.show(document, shown)
         _say("check", replay.checks_of(recording))
     if not no_journal:
         shown.print(f"run      {run}", soft_wrap=True)
     if page:
         shown.print(f"report   {page}", soft_wrap=True)
+    if not no_journal and document.windows:
+        shown.print(f"inspect  {summary.next_command(document, run)}", soft_wrap=True)
 
 
 @app.command("import")

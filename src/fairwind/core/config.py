@@ -40,7 +40,7 @@ class Realism(Section, frozen=True):
     taker_delay: bool = True
     own_consumption: bool = True
     queue: bool = True
-    quote_depth_shares: Annotated[float, Meta(gt=0.0, le=1e6)] = 50.0
+    quote_depth_shares: Annotated[float, Meta(ge=0.01, le=1e6)] = 50.0
 
 
 class Capital(Section, frozen=True):

@@ -155,6 +155,17 @@ def _record(dtype: np.dtype[np.void]) -> tuple[NDArray[Any], Any]:
     return (by_attribute if INTERPRETED else array), by_attribute[0]
 
 
+_UNUSED = {
+    "orphans": "events of unknown markets or with impossible values, ignored",
+    "bad_levels": "book levels of unknown markets or off the price grid, ignored",
+    "duplicates": "listings, prints or results repeated or late",
+    "refused_listings": "listings refused",
+    "refused_controls": "controls refused",
+    "invalid_scans": "scans that broke the contract, held",
+    "anomalies": "contradictions of the venue",
+}
+
+
 class State:
     """The engine's state as Python holds it; `record` is what the engine's functions take."""
 
@@ -169,6 +180,11 @@ class State:
     def events(self) -> int:
         """How many events were consumed so far."""
         return int(self.record.events)
+
+    def unused(self) -> tuple[str, ...]:
+        """What could not be used so far and how often, one sentence each."""
+        counts = [(int(self.record[name]), what) for name, what in _UNUSED.items()]
+        return tuple(f"engine: {count} {what}" for count, what in counts if count)
 
 
 OUT = np.dtype(

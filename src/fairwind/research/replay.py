@@ -23,7 +23,7 @@ from fairwind.core.outputs import TABLES
 from fairwind.core.units import scaled
 from fairwind.engine.contract import StrategySpec
 from fairwind.engine.run import Out, roster
-from fairwind.engine.state import fresh
+from fairwind.engine.state import State, fresh
 from fairwind.feeds.recorded.eventfile import forget
 from fairwind.feeds.recorded.recording import Recording
 from fairwind.journal import file, log, record
@@ -62,10 +62,16 @@ class Inputs(NamedTuple):
 
 
 class Step(NamedTuple):
-    """How far a replay is: events consumed, and the digest over all of them and their outputs."""
+    """How far a replay is: events consumed, the digest so far, and what could not be used."""
 
     events: int
     digest: int
+    unused: tuple[str, ...]
+
+
+def step_of(state: State) -> Step:
+    """Where an engine stands."""
+    return Step(state.events(), state.digest(), state.unused())
 
 
 def overridden(config: Config, wishes: Iterable[str]) -> Config:
@@ -172,7 +178,7 @@ class Journaled:
     @property
     def at(self) -> Step:
         """Where the replay stands."""
-        return Step(self._session.events, self._session.state.digest())
+        return step_of(self._session.state)
 
     def steps(self, batch: int) -> Iterator[Step]:
         """Feed what is left, `batch` events at once; may be left at any step."""
@@ -203,7 +209,7 @@ class Unjournaled:
     @property
     def at(self) -> Step:
         """Where the replay stands."""
-        return Step(self._state.events(), self._state.digest())
+        return step_of(self._state)
 
     def steps(self, batch: int) -> Iterator[Step]:
         """Feed everything, `batch` events at once; may be left at any step."""
@@ -251,7 +257,7 @@ def result_of(
             if (window.strike, window.final, window.outcome) != (None, None, None)
         },
         assumptions=recording.assumptions,
-        problems=problems_of(recording),
+        problems=(*problems_of(recording), *end.unused),
     )
 
 

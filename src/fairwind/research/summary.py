@@ -3,7 +3,9 @@
 In: a Report. Out: a few tables on a console. Never here: a figure that the report does not hold.
 """
 
+import shlex
 from decimal import Decimal
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -38,6 +40,13 @@ def show(report: Report, console: Console) -> None:
     console.print(f"realism  {realism}", soft_wrap=True)
     _several(console, "kind to us", report.optimistic)
     console.print(f"digest   {report.digest}")
+
+
+def next_command(report: Report, run: Path) -> str:
+    """The command that shows the run's first traded window, or its first one; it needs one."""
+    slugs = [trade.slug for trade in report.trades if trade.slug]
+    slug = slugs[0] if slugs else report.windows[0].slug
+    return f"fairwind inspect {shlex.quote(str(run))} --window {slug}"
 
 
 def _labels(totals: Totals) -> str:
