@@ -18,7 +18,7 @@ from fairwind.engine.run import Out, roster
 from fairwind.engine.state import fresh
 from fairwind.journal import file, log, record
 from fairwind.journal.file import Journal, Meta
-from fairwind.run.loop import Session, outputs
+from fairwind.run.loop import Rows, Session, outputs
 
 START_NS = 1_787_236_800 * SECOND_NS
 WINDOW_NS = 300 * SECOND_NS
@@ -172,6 +172,26 @@ def test_outputs_are_never_durable_before_their_inputs(
     assert set(steps[2:-1]) == {"append_outputs"}
     assert steps[-1] == "mark"
     session.close()
+
+
+def test_the_outbox_is_told_every_row_once_its_inputs_are_durable(tmp_path: Path) -> None:
+    events, payloads = made_events()
+    told: dict[str, bytes] = dict.fromkeys(TABLES, b"")
+    consumed: list[int] = []
+
+    def tell(rows: Rows) -> None:
+        journal = (part for part in file.inputs(tmp_path) if not isinstance(part, record.Mark))
+        consumed.append(sum(len(part) for part in journal))
+        for name, part in rows.items():
+            told[name] += part.tobytes()
+
+    session = Session(tmp_path, META, tell=tell)
+    for start in range(0, len(events), 1000):
+        session.feed(events[start : start + 1000], payloads)
+    session.close()
+    assert consumed == [min(1000 * n, len(events)) for n in range(1, len(consumed) + 1)]
+    held = dict(journaled(tmp_path))
+    assert told == {name: held[name] for name in TABLES}
 
 
 @pytest.mark.parametrize("snapshot_events", [1500, 10**9])

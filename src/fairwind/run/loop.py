@@ -50,6 +50,10 @@ class Session:
     lost: they are derived again and written with a mark, so that the run goes on as if nothing
     had happened. `session.events` says from which event on the source has to be fed.
 
+    `tell` is the outbox: it gets the output rows of what is fed, once the inputs that made them
+    are durable. The rows are views that hold during the call. Rows that recovery makes again are
+    not told: whether they had left the process is not known to the journal.
+
     Raises Corrupt or Diverged for a run that does not prove itself, DiskFault, and BadInput for a
     run of other strategies.
     """
@@ -61,9 +65,11 @@ class Session:
         *,
         specs: Sequence[StrategySpec] | None = None,
         snapshot_events: int = SNAPSHOT_EVENTS,
+        tell: Callable[[Rows], None] = lambda _rows: None,
     ) -> None:
         self._specs = roster() if specs is None else specs
         self._snapshot_events = snapshot_events
+        self._tell = tell
         self._out = Out.fresh()
         self._last_snapshot = 0
         self.journal = file.Journal(folder, meta)
@@ -101,6 +107,7 @@ class Session:
         self.journal.commit()
         for rows in self._run(events):
             self.journal.append_outputs(rows)
+            self._tell(rows)
         self.journal.mark(self.events, self.state.digest())
         if self.events - self._last_snapshot >= self._snapshot_events:
             self.journal.snapshot(self.events, snapshot(self.state, self._specs))
