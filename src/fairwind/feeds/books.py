@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from fairwind.core.errors import BadInput
 from fairwind.core.events import HORIZONS_S, Flag, Kind, Side, Source
 from fairwind.core.units import MILLISECOND_NS, PRICE_ONE_E4, SECOND_NS
 from fairwind.feeds.checksum import TokenBook, TradePrices, fitting_trade_price
@@ -24,7 +25,8 @@ from fairwind.feeds.frames import (
     trade_price,
 )
 from fairwind.feeds.kpis import Count, Kpis
-from fairwind.feeds.recorded.clob_wire import Book, Change, LastTrade, Level, OldChange
+from fairwind.feeds.levels import Ladder, News, Total, differences, ladder
+from fairwind.feeds.recorded.clob_wire import Book, Change, LastTrade, OldChange
 
 PARITY_E4 = 200
 ASK_AGAIN_NS = 5 * SECOND_NS
@@ -41,12 +43,6 @@ _LEVEL, _POLYMARKET, _MORE = int(Kind.LEVEL), int(Source.POLYMARKET), int(Flag.M
 
 Bests = tuple[int, int]
 """(best bid, best ask) as price_e4; 0 and 10000 stand for an empty side."""
-Total = tuple[int, str]
-"""A level's total in micro shares, and as the venue wrote it: the checksum is over the text."""
-Ladder = dict[int, Total]
-"""One side of a book by price_e4."""
-News = list[tuple[int, int, int]]
-"""(side, price_e4, size micro) of changed levels."""
 
 
 class Market(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,13 +96,34 @@ class MarketBook:
         self._failing_since = 0
         self._newest = 0
         self._dead_since: int | None = None
+        self._resumed = False
+
+    def resume(self, levels: Sequence[tuple[int, int, int]], stamp: int) -> None:
+        """Live from now on with these (side, price_e4, size micro), as of the venue's `stamp`.
+
+        Raises BadInput for levels that cannot stand in one book.
+        """
+        for side, price, size in levels:
+            if side not in (_BID, _ASK) or not 0 < price < PRICE_ONE_E4 or size <= 0:
+                raise BadInput(
+                    f"{self.market.condition_id}: expected levels of a book as (side, price_e4, "
+                    f"size micro), found {(side, price, size)}; watch the market instead"
+                )
+            self._set(side, price, (size, ""))
+        if self._best[0] >= self._best[1]:
+            raise BadInput(
+                f"{self.market.condition_id}: expected a bid below the ask, found best prices "
+                f"{self._best}; watch the market instead"
+            )
+        self._snapshot_stamp = self._newest = stamp
+        self.live = self._resumed = True
 
     def snapshot(self, frame: Book, stamp: int, ts_ns: int) -> list[Row]:
         """Replace the book by Up's; compare with Down's. A live book reports what differs.
 
         Raises BadFrame and changes nothing for a malformed book.
         """
-        bids, asks = _ladder(frame.bids), _ladder(frame.asks)
+        bids, asks = ladder(frame.bids), ladder(frame.asks)
         best = (max(bids, default=0), min(asks, default=PRICE_ONE_E4))
         _uncrossed(best, frame.asset_id)
         if frame.asset_id != self.market.up:
@@ -118,16 +135,19 @@ class MarketBook:
         if frame.last_trade_price is not None:
             self._trades.fitted(frame.last_trade_price)
         old, fresh = self._sides, not self.live
+        seen = self._resumed and stamp <= self._newest
+        trust, self._resumed = fresh or self._resumed, False
         self._sides, self._best, self._snapshot_stamp = (bids, asks), best, stamp
         self._newest = stamp
         self._stamps.clear()
         if fresh:
             rows.append(self._row(Kind.CLEAR, ts_ns, stamp, flags=_MORE if bids or asks else 0))
-            rows += self._group(_differences(({}, {}), self._sides), ts_ns, stamp)
+            rows += self._group(differences(({}, {}), self._sides), ts_ns, stamp)
             self._alive(ts_ns)
         else:
-            rows += self._group(_differences(old, self._sides) or self._top(), ts_ns, stamp)
-        if fresh and frame.last_trade_price is not None:
+            again = [] if seen else self._top()
+            rows += self._group(differences(old, self._sides) or again, ts_ns, stamp)
+        if trust and frame.last_trade_price is not None:
             # When even a fresh book does not fit, the recipe has changed: no check is better.
             self._trusted = self._fits(stamp, frame.hash)
         return rows
@@ -360,29 +380,3 @@ def _bests(entry: Change) -> Bests:
 def _text(price_e4: int) -> str:
     """A price as the venue writes it: without trailing zeros."""
     return f"{price_e4 / PRICE_ONE_E4:g}"
-
-
-def _ladder(levels: Sequence[Level]) -> Ladder:
-    """One side of a snapshot; BadFrame for a level without size or one sent twice."""
-    found: Ladder = {}
-    for one in levels:
-        price, size = contract_price(one.price), shares(one.size)
-        if size == 0:
-            raise BadFrame(Reason.SIZE, "a size above zero in a snapshot", one.size)
-        if price in found:
-            raise BadFrame(Reason.DUPLICATE_LEVEL, "each price once", one.price)
-        found[price] = (size, one.size)
-    return found
-
-
-def _differences(old: tuple[Ladder, Ladder], new: tuple[Ladder, Ladder]) -> News:
-    """The levels whose total differs."""
-    found: News = []
-    for side in (_BID, _ASK):
-        found += [(side, price, 0) for price in old[side] if price not in new[side]]
-        found += [
-            (side, price, size)
-            for price, (size, _) in new[side].items()
-            if old[side].get(price, (0, ""))[0] != size
-        ]
-    return found

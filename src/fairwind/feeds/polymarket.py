@@ -6,7 +6,7 @@ Never here: a socket; an exception for a bad frame in `take`, or a bad frame tha
 
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -161,6 +161,25 @@ class MarketChannel:
             size=market.fee_exponent,
         )
         return [listed, fees]
+
+    def resume(
+        self,
+        market: Market,
+        levels: Sequence[tuple[int, int, int]],
+        ts_ns: int,
+        *,
+        stamp_ns: int,
+    ) -> None:
+        """Watch a market that the engine knows already, as after a restart: no row says so.
+
+        Its book is live with the engine's `levels`, (side, price_e4, size micro), of a message
+        that the venue stamped `stamp_ns`; `market.tick_e4` is the engine's tick. The next snapshot
+        reports what differs, and nothing when it is no newer. A book that the engine holds for
+        unusable is watched instead. Raises BadInput for levels that cannot stand in one book.
+        """
+        book = MarketBook(market, self.kpis, ts_ns)
+        book.resume(levels, stamp_ns)
+        self._books[market.condition_id] = book
 
     def forget(self, condition_id: str) -> None:
         """The market's frames are ignored from now on."""
