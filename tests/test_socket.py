@@ -88,7 +88,9 @@ async def take(socket: Socket, number: int) -> list[Frame | Lost]:
     found: list[Frame | Lost] = []
     async with asyncio.timeout(20):
         while len(found) < number:
-            found += await socket.batch()
+            await socket.ready.wait()
+            socket.ready.clear()
+            found += socket.drain()
     return found
 
 

@@ -70,7 +70,10 @@ class Socket:
         *,
         clock: Callable[[], int] = now_ns,
         chance: random.Random | None = None,
+        ready: asyncio.Event | None = None,
     ) -> None:
+        self.ready = ready or asyncio.Event()
+        """Set while something waits to be drained; several sockets of one owner may share it."""
         self.connected = False
         self.problem = ""
         """Why it is not connected, in words; empty before the first attempt and while it is."""
@@ -82,7 +85,6 @@ class Socket:
         self._chance = chance or random.Random()
         self._connection: ClientConnection | None = None
         self._queue: list[Frame | Lost] = []
-        self._ready = asyncio.Event()
         self._wanted = asyncio.Event()
         self._ending = ""
         self._opened = False
@@ -103,12 +105,22 @@ class Socket:
             limit_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(failures, 16))
             await self._sleep(max(wait_s, self._chance.uniform(0, limit_s)))
 
-    async def batch(self) -> list[Frame | Lost]:
-        """Everything that came since the last call, at least one; waits for it."""
-        await self._ready.wait()
+    def drain(self) -> list[Frame | Lost]:
+        """Everything that came since the last call. The owner clears `ready` before it drains."""
         found, self._queue = self._queue, []
-        self._ready.clear()
         return found
+
+    async def caught_up(self) -> None:
+        """Return when all that the venue had sent by now is queued: its pong comes after that.
+
+        Returns at once without a connection.
+        """
+        if self._connection is None:
+            return
+        try:
+            await (await self._connection.ping())
+        except ConnectionClosed:
+            return  # the reader marks the loss
 
     async def send(self, frames: Sequence[bytes]) -> None:
         """Send client frames now, if there is a connection.
@@ -168,7 +180,7 @@ class Socket:
                 self._ending = "the queue is full"
                 raise ConnectionResetError(f"{self._settings.queue_frames_max} frames are waiting")
             self._queue.append(Frame(self._last_ns, payload))
-            self._ready.set()
+            self.ready.set()
 
     async def _ping(self) -> None:
         while self._settings.ping is not None and self._connection is not None:
@@ -197,7 +209,7 @@ class Socket:
         if self._opened:
             self._opened = False
             self._queue.append(Lost(self._clock(), name))
-            self._ready.set()
+            self.ready.set()
         return wait_s
 
     def _sleep(self, seconds: float) -> Awaitable[None]:
