@@ -106,9 +106,17 @@ class Binance:
     def __init__(self) -> None:
         self.kpis = Kpis()
         self._last: dict[tuple[str, str], int] = {}
+        self._known: dict[int, tuple[int, int]] = {}
+
+    def resume(self, asset: int, price_e8: int, ts_source_ns: int) -> None:
+        """The asset's last price is known already: a first message that repeats it is no news.
+
+        `ts_source_ns` is 0 for a mid: best prices have no time.
+        """
+        self._known[asset] = (price_e8, ts_source_ns)
 
     def disconnected(self, ts_ns: int) -> list[Row]:
-        """Ids may jump: the next message of each stream starts anew."""
+        """Ids may jump: the next message of each stream starts anew. Last prices stay known."""
         self.kpis.add(Count.RECONNECTS)
         self._last.clear()
         return []
@@ -131,16 +139,18 @@ class Binance:
                 price, size = spot_price(frame.price), decimal(frame.size, 8)
                 stamp = stamp_ns(frame.time_ms)
                 self.kpis.age(ts_ns - stamp)
+                first = ("trade", frame.symbol) not in self._last
                 if self._news("trade", frame.symbol, frame.trade_id, frame.trade_id):
-                    return _spot(frame.symbol, price, size, stamp, ts_ns)
+                    return self._spot(frame.symbol, price, stamp, ts_ns, size=size, first=first)
             case BookTicker():
                 bid, ask = spot_price(frame.bid), spot_price(frame.ask)
                 if bid >= ask:
                     raise BadFrame(Reason.CROSSED, "a bid below the ask", (bid, ask))
                 decimal(frame.bid_size, 8)
                 decimal(frame.ask_size, 8)
+                first = ("bookTicker", frame.symbol) not in self._last
                 if self._news("bookTicker", frame.symbol, None, frame.update_id):
-                    return _spot(frame.symbol, (bid + ask) // 2, 0, 0, ts_ns)
+                    return self._spot(frame.symbol, (bid + ask) // 2, 0, ts_ns, first=first)
             case Depth():
                 for price_text, size_text in (*frame.bids, *frame.asks):
                     spot_price(price_text)
@@ -149,6 +159,29 @@ class Binance:
             case None:
                 self.kpis.add(Count.IGNORED)
         return []
+
+    def _spot(
+        self, symbol: str, price: int, stamp: int, ts_ns: int, *, size: int = 0, first: bool
+    ) -> list[Row]:
+        """The price of an asset of ours, unless a connection's `first` one is the known one."""
+        asset = asset_number(symbol)
+        if asset is None:
+            return []
+        known, self._known[asset] = self._known.get(asset), (price, stamp)
+        if first and known == (price, stamp):
+            self.kpis.add(Count.DUPLICATES)
+            return []
+        return [
+            row(
+                Kind.SPOT,
+                ts_ns,
+                Source.BINANCE,
+                market=asset,
+                price=price,
+                size=size,
+                ts_source_ns=stamp,
+            )
+        ]
 
     def _news(self, stream: str, symbol: str, first: int | None, last: int) -> bool:
         """Whether ids `first` to `last` are new. Without `first` they may jump, but only grow."""
@@ -169,20 +202,3 @@ def asset_number(symbol: str) -> int | None:
         if base != symbol and base in ASSETS:
             return ASSETS.index(base)
     return None
-
-
-def _spot(symbol: str, price: int, size: int, stamp: int, ts_ns: int) -> list[Row]:
-    asset = asset_number(symbol)
-    if asset is None:
-        return []
-    return [
-        row(
-            Kind.SPOT,
-            ts_ns,
-            Source.BINANCE,
-            market=asset,
-            price=price,
-            size=size,
-            ts_source_ns=stamp,
-        )
-    ]

@@ -41,6 +41,9 @@ class Tick(_Part, frozen=True, kw_only=True):
 
 
 class TickerEvent(_Part, frozen=True, kw_only=True):
+    """A snapshot, the first one of a connection, repeats each product's last trade."""
+
+    type: Literal["snapshot", "update"] = "update"
     tickers: list[Tick]
 
 
@@ -218,9 +221,14 @@ class Coinbase:
         self._expected = 0
         self._beat: int | None = None
         self._books: dict[str, Ladders] = {}
+        self._known: dict[int, int] = {}
+
+    def resume(self, asset: int, price_e8: int) -> None:
+        """The asset's last price is known already: a snapshot that repeats it is no news."""
+        self._known[asset] = price_e8
 
     def disconnected(self, ts_ns: int) -> list[Row]:
-        """The next message is the first one of a new connection."""
+        """The next message is the first one of a new connection. Last prices stay known."""
         self.kpis.add(Count.RECONNECTS)
         self.wanted, self._expected, self._beat = None, 0, None
         self._books.clear()
@@ -277,11 +285,16 @@ class Coinbase:
         match frame:
             case Ticker():
                 stamp = self._aged(rfc3339_ns(frame.timestamp), ts_ns)
-                ticks = [one for event in frame.events for one in event.tickers]
-                return self._spots([(one.product_id, one.price) for one in ticks], stamp, ts_ns)
+                ticks = [
+                    (asset_number(one.product_id), spot_price(one.price), event.type == "snapshot")
+                    for event in frame.events
+                    for one in event.tickers
+                ]
+                return [row for one in ticks for row in self._news(*one, stamp, ts_ns)]
             case ExchangeTicker():
                 stamp = self._aged(rfc3339_ns(frame.time), ts_ns)
-                return self._spots([(frame.product_id, frame.price)], stamp, ts_ns)
+                asset, price = asset_number(frame.product_id), spot_price(frame.price)
+                return self._news(asset, price, False, stamp, ts_ns)
             case Trades():
                 return self._trades(frame, ts_ns)
             case Levels():
@@ -298,9 +311,21 @@ class Coinbase:
         self.kpis.age(ts_ns - stamp)
         return stamp
 
-    def _spots(self, prices: list[tuple[str, str]], stamp: int, ts_ns: int) -> list[Row]:
-        found = [(asset_number(product), spot_price(text)) for product, text in prices]
-        return [_spot(asset, price, 0, stamp, ts_ns) for asset, price in found if asset is not None]
+    def _news(
+        self, asset: int | None, price: int, repeats: bool, stamp: int, ts_ns: int
+    ) -> list[Row]:
+        """The price of an asset of ours, unless it only `repeats` what is known.
+
+        A new connection begins with the last price. Where that is the known one nothing happened,
+        and a reconnect or a restart must not make it an event.
+        """
+        if asset is None:
+            return []
+        known, self._known[asset] = self._known.get(asset), price
+        if repeats and price == known:
+            self.kpis.add(Count.DUPLICATES)
+            return []
+        return [_spot(asset, price, 0, stamp, ts_ns)]
 
     def _trades(self, frame: Trades, ts_ns: int) -> list[Row]:
         """The new prints, the oldest first. A snapshot holds old ones: they are not news."""
@@ -338,7 +363,7 @@ class Coinbase:
             return []
         if bid >= offer:
             raise BadFrame(Reason.CROSSED, "a bid below the offer", (bid, offer))
-        return [] if asset is None else [_spot(asset, (bid + offer) // 2, 0, stamp, ts_ns)]
+        return self._news(asset, (bid + offer) // 2, event.type == "snapshot", stamp, ts_ns)
 
     def _heartbeat(self, event: HeartbeatEvent) -> None:
         text = str(event.heartbeat_counter)

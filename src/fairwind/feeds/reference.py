@@ -126,6 +126,38 @@ class Prints:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[int, int], dict[int, None]] = {}
+        self._relayed: dict[int, tuple[int, int]] = {}
+
+    def remember(self, asset: int, averaging_s: int, at_ns: int) -> None:
+        """This observation is known already, so that a first frame does not bring it again.
+
+        After a restart that is each one that the journal holds of the last two minutes: a first
+        frame goes back so far.
+        """
+        self._seen.setdefault((asset, averaging_s), {})[at_ns] = None
+
+    def resume(self, asset: int, price_e8: int, ts_source_ns: int) -> None:
+        """The asset's last price by Binance is known already, so that it does not come again."""
+        self._relayed[asset] = (price_e8, ts_source_ns)
+
+    def relayed(self, asset: int, point: Point, ts_ns: int, kpis: Kpis) -> list[Row]:
+        """Binance's price, unless it is the known one: first frames repeat it. BadFrame."""
+        value_e8, _ = _parts(point, e18=False)
+        stamp = stamp_ns(point.timestamp)
+        if self._relayed.get(asset) == (value_e8, stamp):
+            kpis.add(Count.DUPLICATES)
+            return []
+        self._relayed[asset] = (value_e8, stamp)
+        return [
+            row(
+                Kind.SPOT,
+                ts_ns,
+                Source.BINANCE,
+                market=asset,
+                price=value_e8,
+                ts_source_ns=stamp,
+            )
+        ]
 
     def rows(
         self,
@@ -206,7 +238,7 @@ class Rtds:
             self.kpis.add(Count.IGNORED)
             return []
         if not oracle and message.topic == RTDS_BINANCE:
-            return [_binance(asset, one, ts_ns) for one in points[-1:]]
+            return self._prints.relayed(asset, points[-1], ts_ns, self.kpis)
         averaging_s = RTDS_AVERAGING_S.get(message.topic, 0)
         if not oracle or found.window_s not in (None, averaging_s):
             raise BadFrame(Reason.RANGE, f"a symbol and window of {message.topic}", found)
@@ -346,18 +378,6 @@ def _parts(point: Point, e18: bool) -> tuple[int, int]:
     if not math.isclose(float(exact), point.value, rel_tol=DIFFERENCE_MAX):
         raise BadFrame(Reason.RANGE, "one value in two forms", point)
     return reference_parts(exact)
-
-
-def _binance(asset: int, point: Point, ts_ns: int) -> Row:
-    value_e8, _ = _parts(point, e18=False)
-    return row(
-        Kind.SPOT,
-        ts_ns,
-        Source.BINANCE,
-        market=asset,
-        price=value_e8,
-        ts_source_ns=stamp_ns(point.timestamp),
-    )
 
 
 def _refused(payload: bytes, error: BadFrame) -> None:
