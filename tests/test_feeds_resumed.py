@@ -63,19 +63,30 @@ def test_coinbase_first_ticker_counts_once_over_a_reconnect() -> None:
 
 def test_a_coinbase_trade_at_the_known_price_is_news() -> None:
     feed = Coinbase()
-    feed.resume(0, 10_000_000_000)
+    feed.resume(0, 10_000_000_000, NS)
     assert len(prices(feed, ticker(0, "100", "update"), ticker(1, "100", "update"))) == 2
+
+
+def test_the_last_trade_of_coinbase_exchange_is_known_by_its_time() -> None:
+    def exchange(price: str, second: int) -> dict[str, Any]:
+        time = f"2026-09-21T14:13:{second}Z"
+        return {"type": "ticker", "product_id": "BTC-USD", "price": price, "time": time}
+
+    feed = Coinbase()
+    feed.resume(0, 10_000_000_000, NS)
+    again, newer = exchange("100", 20), exchange("100", 21)
+    assert prices(feed, again, newer, newer) == [10_000_000_000]
 
 
 def test_coinbase_assets_are_known_apart() -> None:
     feed = Coinbase()
-    feed.resume(0, 10_000_000_000)
+    feed.resume(0, 10_000_000_000, NS)
     assert len(prices(feed, ticker(0, "100", "snapshot", "ETH-USD"))) == 1
 
 
 def test_a_coinbase_book_with_the_known_mid_is_no_news() -> None:
     feed = Coinbase()
-    feed.resume(0, 10_100_000_000)
+    feed.resume(0, 10_100_000_000, NS)
     assert prices(feed, level2(0, "100"), level2(1, "101")) == [10_150_000_000]
 
 

@@ -221,11 +221,11 @@ class Coinbase:
         self._expected = 0
         self._beat: int | None = None
         self._books: dict[str, Ladders] = {}
-        self._known: dict[int, int] = {}
+        self._known: dict[int, tuple[int, int]] = {}
 
-    def resume(self, asset: int, price_e8: int) -> None:
-        """The asset's last price is known already: a snapshot that repeats it is no news."""
-        self._known[asset] = price_e8
+    def resume(self, asset: int, price_e8: int, ts_source_ns: int) -> None:
+        """The asset's last price is known already: a first message that repeats it is no news."""
+        self._known[asset] = (price_e8, ts_source_ns)
 
     def disconnected(self, ts_ns: int) -> list[Row]:
         """The next message is the first one of a new connection. Last prices stay known."""
@@ -294,7 +294,8 @@ class Coinbase:
             case ExchangeTicker():
                 stamp = self._aged(rfc3339_ns(frame.time), ts_ns)
                 asset, price = asset_number(frame.product_id), spot_price(frame.price)
-                return self._news(asset, price, False, stamp, ts_ns)
+                same_time = asset is not None and self._known.get(asset, (0, 0))[1] == stamp
+                return self._news(asset, price, same_time, stamp, ts_ns)
             case Trades():
                 return self._trades(frame, ts_ns)
             case Levels():
@@ -321,8 +322,8 @@ class Coinbase:
         """
         if asset is None:
             return []
-        known, self._known[asset] = self._known.get(asset), price
-        if repeats and price == known:
+        known, self._known[asset] = self._known.get(asset, (0, 0)), (price, stamp)
+        if repeats and price == known[0]:
             self.kpis.add(Count.DUPLICATES)
             return []
         return [_spot(asset, price, 0, stamp, ts_ns)]
