@@ -15,6 +15,8 @@ import pytest
 from conftest import ROOT, SHARED, needs_shared
 
 from fairwind import cli
+from fairwind.cli import screen
+from fairwind.core.config import Config
 from fairwind.feeds.recorded import eventfile
 from fairwind.feeds.recorded.source import open_source
 from fairwind.journal import file
@@ -38,11 +40,11 @@ class Said(NamedTuple):
 def fairwind(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs one command in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli.shown, "width", 200)
+    monkeypatch.setattr(screen.shown, "width", 200)
 
     def run(*arguments: object) -> Said:
         monkeypatch.setattr(sys, "argv", ["fairwind", *map(str, arguments)])
-        monkeypatch.setattr(cli.shown, "file", None)
+        monkeypatch.setattr(screen.shown, "file", None)
         with pytest.raises(SystemExit) as ended:
             cli.main()
             raise SystemExit(0)
@@ -325,7 +327,7 @@ def test_a_full_disk_is_one_message_and_the_run_goes_on_later(
     out, err = process.communicate(timeout=120)
     refused(Said(process.returncode, out, err), "mine", "file size limit")
     written = sum(len(part) for part in file.inputs(Path("mine")) if not hasattr(part, "digest"))
-    assert 1000 < written < replay.inputs_of(open_source(str(world)), cli.settings.Config()).total
+    assert 1000 < written < replay.inputs_of(open_source(str(world)), Config()).total
     said = fairwind(*command)
     assert said.code == 0 and "this run exists" in said.err
     assert verify(Path("mine")).proved
@@ -340,7 +342,7 @@ def test_ctrl_c_stops_between_two_batches_and_the_run_goes_on_later(
     wait_for_events(tmp_path / "mine" / "journal", process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == cli.INTERRUPTED, err
+    assert process.returncode == screen.INTERRUPTED, err
     assert "the same command goes on from there" in err and "Traceback" not in err
     partly = verify(Path("mine"))
     assert partly.proved and partly.proved_events == partly.events

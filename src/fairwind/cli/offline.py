@@ -1,25 +1,24 @@
-"""The command line: each command reads its options, calls one module and shows what it says.
+"""Commands for recorded and generated data: replay, import, generate, inspect, verify, progress.
 
-In: arguments. Out: tables on stdout, progress and one clear error on stderr, an exit code: 0 done,
-1 refused or failed, 2 wrong usage, 130 interrupted. Never here: anything but that.
+In: arguments. Out: tables on stdout, progress on stderr. Never here: anything but reading options,
+calling one module and showing what it says.
 """
 
 import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from fairwind.cli.screen import INTERRUPTED, app, prepare_engine, said, say, shown, working
 from fairwind.core import config as settings
-from fairwind.core.errors import BadInput, Diverged, FairwindError
+from fairwind.core.errors import BadInput, Diverged
 from fairwind.feeds.recorded import eventfile
 from fairwind.feeds.recorded.recording import Recording
 from fairwind.feeds.recorded.source import open_source
@@ -28,28 +27,7 @@ from fairwind.research.document import build
 from fairwind.research.report import write_report
 from fairwind.run.loop import Recovery
 
-INTERRUPTED = 130
 EVENTS_PER_PROGRESS = 65_536
-WIDE = 160
-"""Columns of a table that is not read on a terminal."""
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Trade short prediction-market windows, on paper first: replay, proof, report.",
-)
-shown = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
-said = Console(stderr=True, highlight=False)
-
-
-def main() -> None:
-    """Run one command; what Fairwind raises on purpose becomes one message and exit code 1."""
-    try:
-        app()
-    except FairwindError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 @app.command("replay")
@@ -76,12 +54,12 @@ def replay_command(
         raise typer.BadParameter("give --journal or --no-journal, not both")
     chosen = replay.overridden(settings.load(config), set_ or [])
     depth = chosen.realism.quote_depth_shares
-    with _working(f"reading {source}"):
+    with working(f"reading {source}"):
         recording = open_source(source, quote_depth_shares=depth, tolerate=tolerate)
     inputs = replay.inputs_of(recording, chosen)
     run = journal or Path(chosen.run.directory) / replay.run_name(source, inputs)
-    _prepare_engine()
-    with _working("opening the run"):
+    prepare_engine()
+    with working("opening the run"):
         job = replay.Unjournaled(inputs) if no_journal else replay.Journaled(run, source, inputs)
         if not (journal or no_journal):
             replay.point_latest(run)
@@ -92,13 +70,13 @@ def replay_command(
         if not no_journal:
             said.print(f"the same command goes on from there; the run is {run}")
         raise typer.Exit(INTERRUPTED)
-    with _working("writing the report"):
+    with working("writing the report"):
         result = replay.result_of(source, recording, chosen, end, job.tables())
         document = build(result)
         folder = report or (None if no_journal else run)
         page = write_report(result, folder) if folder else None
         summary.show(document, shown)
-        _say("check", replay.checks_of(recording))
+        say("check", replay.checks_of(recording))
     if not no_journal:
         shown.print(f"run      {run}", soft_wrap=True)
     if page:
@@ -117,7 +95,7 @@ def import_command(
     ] = settings.Realism().quote_depth_shares,
 ) -> None:
     """Turn recorded data into an event file; count and name the rows that cannot be used."""
-    with _working(f"reading {source}"):
+    with working(f"reading {source}"):
         recording = open_source(source, quote_depth_shares=quote_depth, tolerate=tolerate)
         eventfile.save(output, recording)
     _say_recording(recording)
@@ -136,7 +114,7 @@ def generate_command(
 ) -> None:
     """Make a synthetic market with known truth."""
     asked = {"seed": str(seed), "windows": str(windows), "planted_edge": str(edge)}
-    with _working("generating"):
+    with working("generating"):
         recording = synthetic.recording_of(synthetic.knobs(asked, set_ or []))
         eventfile.save(output, recording)
     _say_recording(recording)
@@ -152,7 +130,7 @@ def inspect_command(
     """Show one window or one decision, from its inputs to its result."""
     if (window is None) == (order is None):
         raise typer.BadParameter("give --window SLUG or --order NUMBER")
-    with _working(f"reading {source}"):
+    with working(f"reading {source}"):
         is_run = (Path(source) / "journal").is_dir()
         story = inspect.story_of(Path(source)) if is_run else _replayed(source)
     if window is not None:
@@ -173,8 +151,8 @@ def verify_command(
     whole: Annotated[bool, typer.Option("--whole", help="all events one by one, too")] = False,
 ) -> None:
     """Check a run's journal, replay it, and name the first difference if there is one."""
-    _prepare_engine()
-    with _working("checking every byte, then replaying in several batch sizes"):
+    prepare_engine()
+    with working("checking every byte, then replaying in several batch sizes"):
         verdict = verify.verify(run, whole=whole)
     if verdict.divergence is not None:
         raise Diverged(f"{run}: {verdict.divergence}")
@@ -199,7 +177,7 @@ def _replayed(source: str) -> inspect.Story:
 @app.command("doctor")
 def doctor_command() -> None:
     """Check the installation, the disk and the data that are at hand."""
-    with _working("looking around (compiles the engine if need be, about 20 s)"):
+    with working("looking around (compiles the engine if need be, about 20 s)"):
         findings = doctor.examine(Path(settings.Run().directory))
     table = Table("", "looked at", "found", "what to do")
     for one in findings:
@@ -216,7 +194,7 @@ def progress_command(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON, nothing else")] = False,
 ) -> None:
     """Run one check per point of the project's checklist and count what passes."""
-    with _working("running the checks"):
+    with working("running the checks"):
         held = dict(progress.run_checks())
     found = progress.counted({point.id: fine for point, fine in held.items()})
     if as_json:
@@ -228,23 +206,6 @@ def progress_command(
     shown.print(table)
     for phase, count in found.phases.items():
         shown.print(f"{phase:<3} {count.passed} of {count.total}")
-
-
-@contextmanager
-def _working(what: str) -> Iterator[None]:
-    """Show that something goes on: a spinner on a terminal, else one line."""
-    if said.is_terminal:
-        with said.status(what):
-            yield
-    else:
-        said.print(f"{what} ...", soft_wrap=True)
-        yield
-
-
-def _prepare_engine() -> None:
-    compiled = replay.is_compiled()
-    with _working("loading the engine" if compiled else "compiling the engine (once, about 20 s)"):
-        replay.warm_up()
 
 
 @contextmanager
@@ -310,11 +271,6 @@ def _say_recovery(recovery: Recovery | None) -> None:
 def _say_recording(recording: Recording) -> None:
     """Say what a recording holds, what was wrong with it and what was assumed."""
     shown.print(f"{len(recording.events):,} events, {len(recording.slugs)} windows")
-    _say("data", replay.problems_of(recording))
-    _say("assumed", recording.assumptions)
-    _say("check", replay.checks_of(recording))
-
-
-def _say(head: str, lines: Sequence[str]) -> None:
-    for line in lines:
-        shown.print(f"{head:<8} {line}", markup=False, soft_wrap=True)
+    say("data", replay.problems_of(recording))
+    say("assumed", recording.assumptions)
+    say("check", replay.checks_of(recording))
