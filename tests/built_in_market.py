@@ -10,14 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import uvicorn
 from polymarket import PRODUCTION, Environment
 from polymarket._internal.environment import PRODUCTION_CONFIG, with_environment_config
 
 from fairwind.core.clock import now_ns
 from fairwind.core.events import EVENT, Events, Flag, Kind, Side, Source
 from fairwind.core.units import SECOND_NS, SHARE_MICRO
-from fairwind.world.server.app import GAMMA, POLYBOLT, RTDS, application
+from fairwind.world.clock import MarketClock
+from fairwind.world.serve import Announcement, bound, run
+from fairwind.world.server.app import GAMMA, POLYBOLT, RTDS, Market
 from fairwind.world.server.venue import Venue
 
 KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
@@ -73,24 +74,24 @@ def window_now() -> tuple[int, int]:
 
 
 @asynccontextmanager
+async def announced(market: Market, **options: Any) -> AsyncIterator[Announcement]:
+    """A market on a free port, as its process serves it."""
+    ended, place = asyncio.Event(), asyncio.get_running_loop().create_future()
+    with bound(0) as listening:
+        running = asyncio.create_task(run(market, listening, place.set_result, ended, **options))
+        await asyncio.wait([running, place], return_when=asyncio.FIRST_COMPLETED)
+        try:
+            yield place.result()
+        finally:
+            ended.set()
+            await running
+
+
+@asynccontextmanager
 async def served(venue: Venue, **options: Any) -> AsyncIterator[str]:
     """`127.0.0.1:port` of a server that plays the venue's tape by the wall clock."""
-    config = uvicorn.Config(
-        application(venue, now_ns, **options),
-        host="127.0.0.1",
-        port=0,
-        log_level="warning",
-        ws="websockets-sansio",
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    try:
-        yield f"127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await serving
+    async with announced(Market(venue, MarketClock(now_ns()), **options)) as announcement:
+        yield announcement.address.removeprefix("http://")
 
 
 def environment(host: str) -> Environment:

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from fairwind.core.events import Kind, Side
 from fairwind.core.units import SECOND_NS
 from fairwind.world.server import sockets
-from fairwind.world.server.venue import MarketFrame, UserFrame, Venue
+from fairwind.world.server.venue import KEPT_NS, MarketFrame, UserFrame, Venue
 
 TS = 1_791_200_000 * SECOND_NS
 START = 1_791_200_100 * SECOND_NS
@@ -121,6 +121,17 @@ def test_a_result_names_the_winner_and_ends_the_book() -> None:
     assert resolved["winning_outcome"] == "Down"
     assert resolved["winning_asset_id"] == shown.listing.tokens[1]
     assert shown.levels == ({}, {}) and kinds(frames).count("price_change") == 0
+
+
+def test_a_resolved_market_is_answered_for_a_while_and_then_gone() -> None:
+    rows = [row(TS + 1, Kind.TRADE, side=Side.ASK, price=4900, size=30_000_000)]
+    rows += [row(TS + 2, Kind.RESOLVED, price=0), level(TS + 2 * KEPT_NS, Side.BID, 4900, 1)]
+    venue, _ = played(*rows, until_ns=TS + KEPT_NS)
+    (shown,) = venue.shown.values()
+    assert venue.slugs == {shown.listing.slug: shown} and len(venue.tokens) == 2
+    assert venue.advance(TS + 3 * KEPT_NS) == ([], [])
+    assert not (venue.shown or venue.slugs or venue.tokens or venue.numbers)
+    assert venue.exchange.markets == {}
 
 
 def test_the_best_prices_are_told_when_they_change_only() -> None:

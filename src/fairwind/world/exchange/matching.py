@@ -178,6 +178,13 @@ class Exchange:
         self.accounts.redeem(market, up_payout_e4)
         self._facts.append(ResultFact(market, up_payout_e4))
 
+    def forget(self, market: str) -> None:
+        """Drop a resolved market and its trades, long after the last one was settled."""
+        assert self.markets[market].payout_e4 is not None, f"{market} still trades"
+        del self.markets[market]
+        kept = {id: trade for id, trade in self.trades.items() if trade.taker.market != market}
+        self.trades = kept
+
     def settle(self, trade_id: str, status: TradeStatus, now_ns: int) -> None:
         """Move a trade on: MINED brings shares and proceeds, FAILED gives back what was taken."""
         trade = self.trades[trade_id]

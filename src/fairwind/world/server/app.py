@@ -1,71 +1,103 @@
-"""The built-in market as a server on loopback: REST and WebSocket of one venue on one port.
+"""The built-in market as one ASGI application: REST and WebSocket of one venue, played by a clock.
 
-In: a venue, a clock. Out: a Starlette application whose lifespan plays the venue's tape. Never
-here: an address beyond loopback.
+In: a venue, a clock. Out: routes, and the tape's frames at their times. Never here: an address
+beyond loopback, a console for whoever runs the market.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
 
 from starlette.applications import Starlette
 from starlette.routing import Mount, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 
+from fairwind.world.clock import MarketClock
 from fairwind.world.server.clob import Clob
 from fairwind.world.server.coinbase import Coinbase
 from fairwind.world.server.gamma import Gamma
 from fairwind.world.server.keys import Keys
 from fairwind.world.server.references import References
+from fairwind.world.server.sockets import RESTART, Sockets
 from fairwind.world.server.streams import Streams
 from fairwind.world.server.trading import Trading
 from fairwind.world.server.venue import Venue
 
 GAMMA, RTDS, POLYBOLT, COINBASE = "/gamma", "/rtds", "/polybolt", "/coinbase"
 TURN_S = 0.005
-"""How often time passes: the finest delay of an answer or frame."""
+"""How often time passes, in wall seconds: the finest delay of an answer or frame."""
+SLICE_ROWS = 100
+"""So many rows of the tape are played before readers and requests have their turn. Their frames
+fit into a reader's buffer several times."""
 
 
-def application(
-    venue: Venue, now_ns: Callable[[], int], *, waits: bool = True, turn_s: float = TURN_S
-) -> Starlette:
-    """CLOB REST at the root, the rest below paths of their own (docs/built_in_market.md).
+class Market:
+    """A venue, all that serves it, and its time. `waits` as in Trading."""
 
-    `now_ns` is market time; `waits` as in Trading.
-    """
-    keys = Keys()
-    streams = Streams(venue, keys)
-    references = References(venue, keys)
-    coinbase = Coinbase(venue)
-    clob = Clob(venue, keys)
-    trading = Trading(clob, streams.publish, waits)
+    def __init__(self, venue: Venue, clock: MarketClock, *, waits: bool = True) -> None:
+        self.clock = clock
+        self.sockets = Sockets()
+        self._waits = waits
+        self._turn = asyncio.Lock()
+        self._serve(venue)
 
-    async def play() -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or socket by the routes of the venue as it is now."""
+        await self._routes(scope, receive, send)
+
+    async def play(self, turn_s: float = TURN_S) -> None:
+        """Follow the clock until cancelled."""
         while True:
-            frames, answers = venue.advance(now_ns())
-            streams.publish(frames)
-            references.publish(venue.prints)
-            coinbase.publish(venue.prints)
-            trading.answered(answers)
+            await self.advance(self.clock.now_ns())
             await asyncio.sleep(turn_s)
 
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        playing = asyncio.create_task(play())
-        yield
-        playing.cancel()
-        with suppress(asyncio.CancelledError):
-            await playing
+    async def advance(self, to_ns: int, *, drained: bool = False) -> None:
+        """Play up to a time; with `drained`, until each socket's transport has all its frames."""
+        async with self._turn:
+            await self._advance(to_ns, drained)
 
-    return Starlette(
-        routes=[
-            *clob.routes(),
-            *trading.routes(),
-            Mount(GAMMA, routes=Gamma(venue).routes()),
-            WebSocketRoute("/ws/market", streams.market),
-            WebSocketRoute("/ws/user", streams.user),
-            WebSocketRoute(RTDS, references.rtds),
-            WebSocketRoute(POLYBOLT, references.polybolt),
-            WebSocketRoute(COINBASE, coinbase.serve),
-        ],
-        lifespan=lifespan,
-    )
+    async def seek(self, to_ns: int) -> None:
+        """Play the tape anew from its beginning to a time.
+
+        All connections are closed, and whatever happened beyond the tape is forgotten: accounts,
+        orders, keys.
+        """
+        async with self._turn:
+            await self.sockets.close(RESTART)
+            self._trading.abandon()
+            self._serve(Venue(self.venue.tape))
+            self.clock.move(to_ns)
+            await self._advance(to_ns, drained=False)
+
+    async def _advance(self, to_ns: int, drained: bool) -> None:
+        while True:
+            frames, answers = self.venue.advance(self.venue.after(SLICE_ROWS, to_ns))
+            self._streams.publish(frames)
+            self._references.publish(self.venue.prints)
+            self._coinbase.publish(self.venue.prints)
+            self._trading.answered(answers)
+            if drained:
+                await self.sockets.drained()
+            if self.venue.now_ns >= to_ns:
+                return
+            await asyncio.sleep(0)
+
+    def _serve(self, venue: Venue) -> None:
+        """Build everything that serves a venue."""
+        self.venue = venue
+        keys = Keys()
+        clob = Clob(venue, keys)
+        self._streams = Streams(venue, keys, self.sockets)
+        self._references = References(venue, keys, self.sockets)
+        self._coinbase = Coinbase(venue, self.sockets)
+        self._trading = Trading(clob, self._streams.publish, self._waits)
+        self._routes = Starlette(
+            routes=[
+                *clob.routes(),
+                *self._trading.routes(),
+                Mount(GAMMA, routes=Gamma(venue).routes()),
+                WebSocketRoute("/ws/market", self._streams.market),
+                WebSocketRoute("/ws/user", self._streams.user),
+                WebSocketRoute(RTDS, self._references.rtds),
+                WebSocketRoute(POLYBOLT, self._references.polybolt),
+                WebSocketRoute(COINBASE, self._coinbase.serve),
+            ]
+        )

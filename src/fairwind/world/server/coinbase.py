@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket
 
 from fairwind.core.events import ASSETS, Kind
 from fairwind.core.units import SECOND_NS
-from fairwind.world.server.sockets import Close, Connection
+from fairwind.world.server.sockets import Close, Connection, Sockets
 from fairwind.world.server.venue import Row, Venue
 from fairwind.world.server.wire import encode
 
@@ -42,8 +42,8 @@ class Request(msgspec.Struct, frozen=True):
 class Watcher(Connection):
     """A reader, its products by channel, its sequence and the best prices that it was told."""
 
-    def __init__(self, socket: WebSocket) -> None:
-        super().__init__(socket)
+    def __init__(self, sockets: Sockets) -> None:
+        super().__init__(sockets)
         self.products: dict[str, set[str]] = {}
         self.sequence = 0
         self.beats = 0
@@ -53,32 +53,29 @@ class Watcher(Connection):
 class Coinbase:
     """All watchers, and the last print of each product."""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: Venue, sockets: Sockets) -> None:
         self.venue = venue
+        self.sockets = sockets
         self.watchers: dict[Watcher, None] = {}
         self.last: dict[str, Row] = {}
         self._beat_s = 0
         self._trades = 0
 
     def publish(self, rows: Iterable[Row]) -> None:
-        """Hand each spot print to its watchers, and a heartbeat to all once a second."""
+        """Hand each spot print to its watchers, and a heartbeat to all once a second, in order."""
         for row in rows:
             if row.kind == Kind.SPOT:
+                self._beats(row.ts_ns)
                 self._print(row)
-        second = self.venue.now_ns // SECOND_NS
-        if second > self._beat_s:
-            self._beat_s = second
-            for watcher in self.watchers:
-                if "heartbeats" in watcher.products:
-                    self._beat(watcher)
+        self._beats(self.venue.now_ns)
 
     async def serve(self, socket: WebSocket) -> None:
         """One connection; a subscription is due within five seconds."""
         await socket.accept()
-        watcher = Watcher(socket)
+        watcher = Watcher(self.sockets)
         self.watchers[watcher] = None
         try:
-            await watcher.serve(lambda text: self._hear(watcher, text))
+            await watcher.serve(socket, lambda text: self._hear(watcher, text))
         finally:
             del self.watchers[watcher]
 
@@ -98,8 +95,10 @@ class Coinbase:
             products.update(request.product_ids)
             if request.channel == "level2":
                 self._snapshots(watcher, request.product_ids)
+            if request.channel == "ticker":
+                self._last_tickers(watcher, request.product_ids)
         asked = {name: sorted(found) for name, found in watcher.products.items()}
-        self._send(watcher, "subscriptions", [{"subscriptions": asked}])
+        self._send(watcher, "subscriptions", [{"subscriptions": asked}], self.venue.now_ns)
         return None
 
     def _snapshots(self, watcher: Watcher, products: list[str]) -> None:
@@ -108,9 +107,16 @@ class Coinbase:
             if product in self.last:
                 row = self.last[product]
                 watcher.told[product] = _best(row)
-                updates = _levels(_best(row), QUANTITY, self._stamp(row))
+                updates = _levels(_best(row), QUANTITY, _time(row.ts_source_ns))
                 event = {"type": "snapshot", "product_id": product, "updates": updates}
-                self._send(watcher, "l2_data", [event])
+                self._send(watcher, "l2_data", [event], self.venue.now_ns)
+
+    def _last_tickers(self, watcher: Watcher, products: list[str]) -> None:
+        """The last print of each product again, stamped as it was."""
+        for product in products:
+            if product in self.last:
+                row = self.last[product]
+                self._send(watcher, "ticker", [_ticker(product, row, "snapshot")], row.ts_ns)
 
     def _print(self, row: Row) -> None:
         product = f"{ASSETS[row.market]}-USD"
@@ -120,9 +126,9 @@ class Coinbase:
             if product in watcher.products.get("level2", ()):
                 self._move(watcher, product, row)
             if product in watcher.products.get("market_trades", ()):
-                self._send(watcher, "market_trades", [self._trade(product, row)])
+                self._send(watcher, "market_trades", [self._trade(product, row)], row.ts_ns)
             if product in watcher.products.get("ticker", ()):
-                self._send(watcher, "ticker", [_ticker(product, row)])
+                self._send(watcher, "ticker", [_ticker(product, row, "update")], row.ts_ns)
 
     def _move(self, watcher: Watcher, product: str, row: Row) -> None:
         """Old best levels out, new ones in; a snapshot when it is the first print."""
@@ -132,10 +138,10 @@ class Coinbase:
         old, new = watcher.told[product], _best(row)
         if old != new:
             watcher.told[product] = new
-            stamp = self._stamp(row)
+            stamp = _time(row.ts_source_ns)
             updates = _levels(old, "0", stamp) + _levels(new, QUANTITY, stamp)
             event = {"type": "update", "product_id": product, "updates": updates}
-            self._send(watcher, "l2_data", [event])
+            self._send(watcher, "l2_data", [event], row.ts_ns)
 
     def _trade(self, product: str, row: Row) -> dict[str, Any]:
         trade = {
@@ -144,30 +150,36 @@ class Coinbase:
             "price": _dollars(row.price),
             "size": _dollars(row.size),
             "side": "BUY",
-            "time": self._stamp(row),
+            "time": _time(row.ts_source_ns),
         }
         return {"type": "update", "trades": [trade]}
 
-    def _beat(self, watcher: Watcher) -> None:
+    def _beats(self, now_ns: int) -> None:
+        """The heartbeats that are due."""
+        second = now_ns // SECOND_NS
+        for due_s in range(self._beat_s + 1 if self._beat_s else second, second + 1):
+            for watcher in self.watchers:
+                if "heartbeats" in watcher.products:
+                    self._beat(watcher, due_s)
+        self._beat_s = second
+
+    def _beat(self, watcher: Watcher, second: int) -> None:
         watcher.beats += 1
-        now = datetime.fromtimestamp(self._beat_s, UTC)
+        now = datetime.fromtimestamp(second, UTC)
         current = f"{now:%Y-%m-%d %H:%M:%S} +0000 UTC m=+{watcher.beats}.000000001"
         event = {"current_time": current, "heartbeat_counter": watcher.beats}
-        self._send(watcher, "heartbeats", [event])
+        self._send(watcher, "heartbeats", [event], second * SECOND_NS)
 
-    def _send(self, watcher: Watcher, channel: str, events: list[Any]) -> None:
+    def _send(self, watcher: Watcher, channel: str, events: list[Any], sent_ns: int) -> None:
         """In the envelope: one sequence over all channels of the connection, no client id."""
         message = {
             "channel": channel,
-            "timestamp": _time(self.venue.now_ns),
+            "timestamp": _time(sent_ns),
             "sequence_num": watcher.sequence,
             "events": events,
         }
         watcher.sequence += 1
         watcher.put(encode(message).decode())
-
-    def _stamp(self, row: Row) -> str:
-        return _time(row.ts_source_ns)
 
 
 def _best(row: Row) -> tuple[str, str]:
@@ -182,7 +194,7 @@ def _levels(best: tuple[str, str], quantity: str, stamp: str) -> list[dict[str, 
     ]
 
 
-def _ticker(product: str, row: Row) -> dict[str, Any]:
+def _ticker(product: str, row: Row, kind: str) -> dict[str, Any]:
     bid, ask = _best(row)
     ticker = {
         "type": "ticker",
@@ -193,7 +205,7 @@ def _ticker(product: str, row: Row) -> dict[str, Any]:
         "best_ask": ask,
         "best_ask_quantity": QUANTITY,
     }
-    return {"type": "update", "tickers": [ticker]}
+    return {"type": kind, "tickers": [ticker]}
 
 
 def _dollars(value_e8: int) -> str:

@@ -5,7 +5,7 @@ settlement itself; prints that the tape lacks are lacking here.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from fairwind.core.events import ASSETS, Kind
 from fairwind.core.units import MILLISECOND_NS, reference_value
 from fairwind.world.server.keys import Keys
 from fairwind.world.server.listing import derived
-from fairwind.world.server.sockets import POLICY, Close, Connection
+from fairwind.world.server.sockets import POLICY, Close, Connection, Sockets
 from fairwind.world.server.streams import Words
 from fairwind.world.server.venue import Row, Venue
 from fairwind.world.server.wire import encode
@@ -74,24 +74,28 @@ class PolyBoltRequest(msgspec.Struct, frozen=True):
 class Listener(Connection):
     """A reader of either, what it gets, and where each of its channels is."""
 
-    def __init__(self, socket: WebSocket, name: str) -> None:
-        super().__init__(socket)
+    def __init__(self, sockets: Sockets, name: str) -> None:
+        super().__init__(sockets)
         self.name = name
         self.wants: dict[Stream, str] = {}  # stream to topic or channel
         self.sequences: dict[str, int] = {}
         self.authenticated = False
 
 
+Hear = Callable[[Listener, str], Close | None]
+
+
 class References:
     """All listeners, and the latest prints for backfills."""
 
-    def __init__(self, venue: Venue, keys: Keys) -> None:
+    def __init__(self, venue: Venue, keys: Keys, sockets: Sockets) -> None:
         self.venue = venue
         self.keys = keys
+        self.sockets = sockets
         self.recent: dict[Stream, deque[Row]] = {}
         self.rtds_readers: dict[Listener, None] = {}
         self.polybolt_readers: dict[Listener, None] = {}
-        self._connections = 0
+        self._rtds_connections = 0
 
     def publish(self, rows: Iterable[Row]) -> None:
         """Hand each print to those who want its stream."""
@@ -103,28 +107,31 @@ class References:
                     reader.put(self._rtds_update(reader, row, stream))
             for reader in self.polybolt_readers:
                 if stream in reader.wants:
-                    reader.put(self._envelope(reader, stream, _bolt_payload(row, stream)))
+                    reader.put(
+                        self._envelope(reader, stream, _bolt_payload(row, stream), row.ts_ns)
+                    )
 
     async def rtds(self, socket: WebSocket) -> None:
         """RTDS: greets with an empty frame, answers no ping."""
-        await self._serve(socket, self.rtds_readers, self._hear_rtds, greeting=True)
+        self._rtds_connections += 1
+        name = derived(str(self._rtds_connections), "connection").hex()[:18]
+        reader = Listener(self.sockets, name)
+        reader.subscribed = True  # waits for ever for a first frame
+        reader.put("")
+        await self._serve(socket, reader, self.rtds_readers, self._hear_rtds)
 
     async def polybolt(self, socket: WebSocket) -> None:
         """PolyBolt: authentication first."""
-        await self._serve(socket, self.polybolt_readers, self._hear_polybolt, greeting=False)
+        reader = Listener(self.sockets, "")
+        await self._serve(socket, reader, self.polybolt_readers, self._hear_polybolt)
 
     async def _serve(
-        self, socket: WebSocket, readers: dict[Listener, None], hear: Any, greeting: bool
+        self, socket: WebSocket, reader: Listener, readers: dict[Listener, None], hear: Hear
     ) -> None:
         await socket.accept()
-        self._connections += 1
-        reader = Listener(socket, derived(str(self._connections), "connection").hex()[:18])
-        reader.subscribed = greeting  # RTDS waits for ever, PolyBolt for a first frame
         readers[reader] = None
-        if greeting:
-            reader.put("")
         try:
-            await reader.serve(lambda text: hear(reader, text))
+            await reader.serve(socket, lambda text: hear(reader, text))
         finally:
             del readers[reader]
 
@@ -182,18 +189,20 @@ class References:
         data = [{k: v for k, v in _bolt_payload(r, stream).items() if k in _POINT} for r in rows]
         window = {"window_seconds": stream[1]} if stream[1] else {}
         payload = {"symbol": one.filter.symbol, "source": "chainlink", **window, "data": data}
-        reader.put(self._envelope(reader, stream, payload, snapshot=True))
+        first = {"snapshot": True}
+        reader.put(self._envelope(reader, stream, payload, self.venue.now_ns, **first))
 
     def _envelope(
-        self, reader: Listener, stream: Stream, payload: dict[str, Any], snapshot: bool = False
+        self, reader: Listener, stream: Stream, payload: dict[str, Any], sent_ns: int, **more: bool
     ) -> str:
         """PolyBolt's envelope; `seq` counts per connection and channel."""
         channel = reader.wants[stream]
         sequence = reader.sequences.get(channel, 0) + 1
         reader.sequences[channel] = sequence
-        head = {"v": 1, "channel": channel, "seq": sequence, "ts": self._now_ms()}
-        first = {"snapshot": True} if snapshot else {}
-        return _text({**head, **first, "payload": payload})
+        stamp = sent_ns // MILLISECOND_NS
+        return _text(
+            {"v": 1, "channel": channel, "seq": sequence, "ts": stamp, **more, "payload": payload}
+        )
 
     def _rtds_update(self, reader: Listener, row: Row, stream: Stream) -> str:
         payload: dict[str, Any] = {
@@ -204,7 +213,8 @@ class References:
         }
         if stream[1] > 0:
             payload["window_s"] = stream[1]
-        head = {"connection_id": reader.name, "payload": payload, "timestamp": self._now_ms()}
+        stamp = row.ts_ns // MILLISECOND_NS
+        head = {"connection_id": reader.name, "payload": payload, "timestamp": stamp}
         return _text({**head, "topic": reader.wants[stream], "type": "update"})
 
     def _rtds_backfill(self, stream: Stream, topic: str) -> str:
@@ -218,11 +228,9 @@ class References:
         if stream[1] > 0:
             payload["window_s"] = stream[1]
         label = "crypto_prices" if stream[1] == 0 else topic
-        stamp = {"timestamp": self._now_ms(), "topic": label, "type": "subscribe"}
+        now_ms = self.venue.now_ns // MILLISECOND_NS
+        stamp = {"timestamp": now_ms, "topic": label, "type": "subscribe"}
         return _text({"payload": payload, **stamp})
-
-    def _now_ms(self) -> int:
-        return self.venue.now_ns // MILLISECOND_NS
 
 
 _POINT = ("timestamp", "value", "full_accuracy_value")

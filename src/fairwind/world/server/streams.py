@@ -11,7 +11,7 @@ from starlette.websockets import WebSocket
 
 from fairwind.world.server import wire
 from fairwind.world.server.keys import Keys
-from fairwind.world.server.sockets import POLICY, Close, Connection
+from fairwind.world.server.sockets import POLICY, Close, Connection, Sockets
 from fairwind.world.server.venue import Frame, MarketFrame, Venue
 
 
@@ -39,8 +39,8 @@ class Request(msgspec.Struct, frozen=True):
 class Reader(Connection):
     """One connection and what it asked for."""
 
-    def __init__(self, socket: WebSocket) -> None:
-        super().__init__(socket)
+    def __init__(self, sockets: Sockets) -> None:
+        super().__init__(sockets)
         self.tokens: set[str] = set()
         self.custom = False
         self.account = ""
@@ -62,9 +62,10 @@ Ask = Callable[[Reader, Request], bool]
 class Streams:
     """All readers of both channels."""
 
-    def __init__(self, venue: Venue, keys: Keys) -> None:
+    def __init__(self, venue: Venue, keys: Keys, sockets: Sockets) -> None:
         self.venue = venue
         self.keys = keys
+        self.sockets = sockets
         self.readers: dict[Reader, None] = {}
 
     def publish(self, frames: Iterable[Frame]) -> None:
@@ -85,9 +86,9 @@ class Streams:
 
     async def _serve(self, socket: WebSocket, ask: Ask) -> None:
         await socket.accept()
-        reader = Reader(socket)
+        reader = Reader(self.sockets)
         try:
-            await reader.serve(lambda text: self._hear(reader, ask, text))
+            await reader.serve(socket, lambda text: self._hear(reader, ask, text))
         finally:
             self.readers.pop(reader, None)
 

@@ -111,6 +111,10 @@ class Trading:
             if future is not None and not future.done():
                 future.set_result(answer)
 
+    def abandon(self) -> None:
+        """The venue begins anew: requests that wait are refused."""
+        self.answered([Answer(order_id, error=orders.NO_BOOK) for order_id in self.waiting])
+
     async def place(self, request: Request, key: Key) -> Response:
         """One order."""
         try:

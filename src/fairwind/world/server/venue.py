@@ -5,6 +5,7 @@ and user channels, late answers. Never here: sockets, or a look at the tape beyo
 """
 
 import heapq
+from collections import deque
 from typing import NamedTuple
 
 from fairwind.core import rules
@@ -31,6 +32,8 @@ from fairwind.world.server.wire import Shown
 MINED_AFTER_NS = 2_200_000_000
 CONFIRMED_AFTER_NS = 7_000_000_000
 HEARTBEAT_NS = 10 * SECOND_NS
+KEPT_NS = 1800 * SECOND_NS
+"""How long a market is still answered for after its result; then it and its trades are gone."""
 GRANT_MICRO = 10_000 * 1_000_000
 
 
@@ -80,8 +83,9 @@ class Venue:
         self.who: dict[str, Identity] = {}
         self.now_ns = 0
         self.prints: list[Row] = []  # SPOT and REFERENCE since the last call of `advance`
-        self._tape = tape
+        self.tape = tape
         self._played = 0
+        self._resolved: deque[tuple[int, str]] = deque()  # until when each is kept
         self._settling: list[tuple[int, int, str, TradeStatus]] = []
         self._beats: dict[str, tuple[str, int]] = {}
 
@@ -91,18 +95,24 @@ class Venue:
             self.exchange.accounts.post(Posting(account, CASH, GRANT_MICRO))
         self.who[account] = identity
 
-    def next_ns(self) -> int | None:
-        """When the next event of the tape is due; None at its end."""
-        return int(self._tape["ts_ns"][self._played]) if self._played < len(self._tape) else None
+    @property
+    def span_ns(self) -> tuple[int, int]:
+        """Times of the tape's first and last event."""
+        return int(self.tape["ts_ns"][0]), int(self.tape["ts_ns"][-1])
+
+    def after(self, rows: int, limit_ns: int) -> int:
+        """The time at which so many more rows of the tape have been played, or the limit."""
+        place = self._played + rows
+        return min(int(self.tape["ts_ns"][place]), limit_ns) if place < len(self.tape) else limit_ns
 
     def advance(self, now_ns: int) -> tuple[list[Frame], list[Answer]]:
         """Play the tape up to a time. Frames in order, and answers to orders that waited."""
         self.prints = []
         frames: list[Frame] = []
         answers: list[Answer] = []
-        end = int(self._tape["ts_ns"][self._played :].searchsorted(now_ns, "right"))
+        end = int(self.tape["ts_ns"][self._played :].searchsorted(now_ns, "right"))
         group: list[Row] = []
-        for row in map(Row._make, self._tape[self._played : self._played + end].tolist()):
+        for row in map(Row._make, self.tape[self._played : self._played + end].tolist()):
             group.append(row)
             if not row.flags & Flag.MORE:
                 answers += self._pass_time(row.ts_ns, frames)
@@ -152,7 +162,16 @@ class Venue:
                 self.exchange.cancel(account, own)
         answers = self.exchange.advance(now_ns)
         frames += self._frames(self.exchange.facts())
+        while self._resolved and self._resolved[0][0] <= now_ns:
+            self._forget(self._resolved.popleft()[1])
         return answers
+
+    def _forget(self, market: str) -> None:
+        found = self.shown.pop(market).listing
+        del self.numbers[found.number], self.slugs[found.slug]
+        for token in found.tokens:
+            del self.tokens[token]
+        self.exchange.forget(market)
 
     def _play(self, group: list[Row]) -> list[Frame]:
         """One atomic change of the tape."""
@@ -245,6 +264,7 @@ class Venue:
                 for outcome in twice
             ]
         assert isinstance(fact, ResultFact)
+        self._resolved.append((self.now_ns + KEPT_NS, fact.market))
         return [MarketFrame(tokens, True, wire.market_resolved(shown, fact.up_payout_e4))]
 
     def _trade_frames(self, fact: TradeFact, shown: Shown) -> list[Frame]:
