@@ -89,12 +89,19 @@ def test_what_is_written_comes_back_in_order(tmp_path: Path) -> None:
     assert file.meta_of(tmp_path) == META
 
 
-def test_inputs_can_start_at_any_event(tmp_path: Path) -> None:
-    written(tmp_path, batches=3)
-    every = np.concatenate([some_events(50, number) for number in range(3)])
-    for start in (0, 1, 49, 50, 51, 149, 150):
-        parts = [part for part in file.inputs(tmp_path, start) if isinstance(part, np.ndarray)]
-        assert np.array_equal(np.concatenate([every[:0], *parts]), every[start:])
+def test_inputs_come_as_batches_that_end_at_marks(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, META)
+    write_batches(journal, 5)
+    journal.append_inputs(some_events(7, 5))
+    journal.commit()
+    journal.abandon()
+    every = np.concatenate([some_events(50, number) for number in range(5)] + [some_events(7, 5)])
+    for least, ends in ((1, [50, 100, 150, 200, 250]), (120, [150, 250]), (1000, [250])):
+        batches = list(file.batches(tmp_path, None, least))
+        assert np.array_equal(np.concatenate([batch.events for batch in batches]), every)
+        marks = [record.Mark(end, end // 50 - 1) for end in ends]
+        assert [batch.mark for batch in batches] == [*marks, None]
+        assert len(batches[-1].events) == 7
 
 
 def test_a_closed_journal_goes_on_in_a_new_segment(tmp_path: Path) -> None:
@@ -113,9 +120,9 @@ def test_a_full_segment_is_sealed_and_all_its_frames_stay(
     segments = sorted((tmp_path / "journal").iterdir())
     assert len(segments) > 3
     assert max(segment.stat().st_size for segment in segments) <= 10_000
-    assert len(list((tmp_path / "tables" / "scans").iterdir())) == len(segments)
     rows = tables.query(tmp_path, "SELECT count(*) AS n FROM scans").to_pylist()
     assert rows == [{"n": sum(number % 3 for number in range(20))}]
+    assert len(list((tmp_path / "tables" / "scans").iterdir())) == len(segments)
     segments[1].unlink()
     with pytest.raises(Corrupt, match="expected segment 2, found 00000003"):
         contents(tmp_path)
@@ -316,26 +323,6 @@ def test_a_folder_without_a_journal_and_a_journal_of_another_layout_are_refused(
     journal.close()
     with pytest.raises(BadInput, match=r"read this run with Fairwind 9\.9"):
         Journal(tmp_path / "run", META)
-
-
-def test_a_damaged_snapshot_is_skipped_in_favour_of_an_older_one(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, META)
-    for number in range(6):
-        write_batches(journal, 1)
-        journal.snapshot(journal.events, b"state %d" % number * 100)
-    journal.close()
-    kept = sorted((tmp_path / "snapshots").iterdir())
-    assert [path.name for path in kept] == [f"{n * 50:012d}.snap" for n in (3, 4, 5, 6)]
-    assert file.newest_snapshot(tmp_path) == (300, b"state 5" * 100, [])
-    kept[3].write_bytes(kept[3].read_bytes()[:-1] + b"?")
-    kept[2].unlink()
-    events, state, skipped = file.newest_snapshot(tmp_path)
-    assert (events, state) == (200, b"state 3" * 100)
-    assert "found other bytes" in skipped[0]
-    assert "found nothing" in skipped[1]
-    for path in kept:
-        path.unlink(missing_ok=True)
-    assert file.newest_snapshot(tmp_path)[:2] == (0, b"")
 
 
 def test_a_control_payload_is_kept_by_its_content_hash(tmp_path: Path) -> None:

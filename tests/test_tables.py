@@ -61,13 +61,36 @@ def test_a_closed_journal_answers_sql_with_readable_names(tmp_path: Path, sql: s
     assert tables.query(tmp_path, sql).to_pylist() == QUERIES[sql]
 
 
-def test_lost_tables_come_back_when_the_run_is_opened(tmp_path: Path) -> None:
+def test_lost_tables_come_back_when_they_are_asked_for(tmp_path: Path) -> None:
     _told(tmp_path)
     shutil.rmtree(tmp_path / "tables")
-    with pytest.raises(BadInput, match="close the run first"):
-        tables.query(tmp_path, "SELECT 1 FROM scans")
-    Journal(tmp_path, META).close()
     assert tables.query(tmp_path, "SELECT count(*) AS n FROM orders").to_pylist() == [{"n": 3}]
+    assert tables.complete(tmp_path) == len(list((tmp_path / "tables" / "orders").iterdir())) == 1
+
+
+def test_a_run_that_is_open_answers_with_all_that_is_durable(tmp_path: Path) -> None:
+    """It holds closed segments and one that is written to; names are those of a closed run."""
+    _told(tmp_path)
+    journal = Journal(tmp_path, META)
+    journal.append_inputs(some_events(5))
+    journal.commit()
+    scans = np.zeros(3, SCAN)
+    scans["strategy"] = 1
+    journal.append_outputs({"scans": scans})
+    journal.mark(45, 1)
+    by_strategy = "SELECT strategy_name, count(*) AS n FROM scans GROUP BY ALL ORDER BY ALL"
+    answers = []
+    for step in (journal.commit, journal.close, lambda: None):
+        answers.append([row["n"] for row in tables.query(tmp_path, by_strategy).to_pylist()])
+        step()
+    assert answers == [[1, 1], [1, 4], [1, 4]]
+    strategies = {row["strategy_name"] for row in tables.query(tmp_path, by_strategy).to_pylist()}
+    assert strategies == {"BTC_5M", "ETH_5M"}
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="expected a run directory"):
+        tables.query(tmp_path, "SELECT 1")
 
 
 @pytest.mark.parametrize("sql", ["SELECT nothing FROM scans", "SELEC", ""])

@@ -1,18 +1,20 @@
-"""A run directory: the journal of one run, its snapshots, its control payloads and its tables.
+"""A run directory: the journal of one run, its snapshots and its control payloads.
 
 In: inputs, then (after a commit) outputs and marks. Out: the same, checked, in order.
 Never here: running the engine; an output is never written before its inputs are durable.
 """
 
+import copy
 import fcntl
 import hashlib
 import os
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -20,15 +22,16 @@ from fairwind.core.controls import payload_id
 from fairwind.core.errors import BadInput, Corrupt, FairwindError
 from fairwind.core.events import EVENT, Events
 from fairwind.core.outputs import TABLES
-from fairwind.journal import log, record, tables
-from fairwind.journal.record import Frame, Kind, Mark, events_of, mark_of, rows_of
+from fairwind.journal import log, record
+from fairwind.journal.record import Frame, Kind, Mark, Position, events_of, mark_of, rows_of
 
 SNAPSHOTS_MAX = 4
 """Newest snapshots that are kept; older ones are only a slower way to the same state."""
 
 FRAME_EVENTS_MAX = 1 << 20
 _SNAPSHOT = struct.Struct("<Q32s")
-_SIZE = struct.Struct("<Q")
+_POSITION = struct.Struct("<Q16s6Q?")
+"""What a snapshot's file begins with: size of the state, then a Position."""
 LAYOUT = hashlib.blake2b(
     repr([dtype.descr for dtype in (EVENT, *TABLES.values())]).encode(), digest_size=8
 ).hexdigest()
@@ -45,9 +48,24 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     layout: str = LAYOUT
 
 
+class Snapshot(NamedTuple):
+    """The state at a place of the journal; the journal names it in the commit behind."""
+
+    position: Position
+    state: bytes
+
+
+class Batch(NamedTuple):
+    """Inputs from mark to mark. No mark: their outputs are not known to be complete."""
+
+    events: Events
+    mark: Mark | None
+
+
 class Journal:
     """The writing end of a run. Opening it is recovery and raises what `log.Log` raises.
 
+    Only what stands behind the newest snapshot is read and checked; `fairwind verify` checks all.
     Order for each batch: `append_inputs`, `commit`, run the engine, `append_outputs`, `mark`.
     The outputs become durable with the next commit; recovery derives the ones that did not.
     """
@@ -60,9 +78,10 @@ class Journal:
         log.sync_folder(run)
         self._lock = _locked(run)
         try:
-            self._log = log.Log(run / "journal")
+            self.newest = newest_snapshot(run)
+            start = self.newest.position if self.newest else None
+            self._log = log.Log(run / "journal", start)
             self.meta = self._met(meta)
-            tables.complete(run, self.meta.strategies)
         except FairwindError:
             os.close(self._lock)
             raise
@@ -76,6 +95,23 @@ class Journal:
     def events(self) -> int:
         """Number of events that are durable."""
         return self._log.position.events
+
+    @property
+    def broken(self) -> bool:
+        """Whether a DiskFault has ended the writing; what is durable stays, opening goes on."""
+        return self._log.broken
+
+    @property
+    def commits(self) -> int:
+        """Number of commits so far."""
+        return self._log.position.commit
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Snapshots that opening could not use though the journal names them, and why."""
+        named = [_SNAPSHOT.unpack(payload) for payload in self._log.snapshots]
+        wrong = (wrong_snapshot(self.run, *one) for one in reversed(named[-SNAPSHOTS_MAX:]))
+        return tuple(reason for reason in wrong if reason)
 
     def append_inputs(self, events: Events) -> None:
         """Add events, shape (n,), to the next commit."""
@@ -94,16 +130,16 @@ class Journal:
         self._log.append(Kind.MARK, record.pack_mark(record.Mark(events, digest)))
 
     def commit(self) -> None:
-        """Make what was appended durable; seals a full segment and writes its tables."""
+        """Make what was appended durable."""
         self._log.commit()
-        self._write_tables()
 
-    def snapshot(self, events: int, state: bytes) -> None:
-        """Keep the state after `events` events, which must be marked. Durable on return."""
-        packed = _SIZE.pack(len(state)) + pa.compress(state, codec="zstd", asbytes=True)
-        log.write_whole(_snapshot_path(self.run, events), packed)
-        digest = hashlib.blake2b(packed, digest_size=32).digest()
-        self._log.append(Kind.SNAPSHOT, _SNAPSHOT.pack(events, digest))
+    def snapshot(self, state: bytes) -> None:
+        """Keep the state after all events, which are committed and marked. Durable on return."""
+        position = msgspec.structs.astuple(self._log.position)
+        packed = _POSITION.pack(len(state), *position)
+        packed += pa.compress(state, codec="zstd", asbytes=True)
+        log.write_whole(_snapshot_path(self.run, self.events), packed)
+        self._log.append(Kind.SNAPSHOT, _SNAPSHOT.pack(self.events, _digest(packed)))
         self.commit()
         for path in sorted((self.run / "snapshots").glob("*.snap"))[:-SNAPSHOTS_MAX]:
             with log.faults(path):
@@ -122,23 +158,21 @@ class Journal:
         return payload_of(self.run, number)
 
     def close(self) -> None:
-        """Commit, seal the last segment and write its tables."""
-        self.commit()
-        self._log.seal()
-        self._write_tables()
-        self.abandon()
+        """Commit and seal the last segment; after a DiskFault only let go."""
+        try:
+            if not self.broken:
+                self.commit()
+                self._log.seal()
+        finally:
+            self.abandon()
 
     def abandon(self) -> None:
         """Let go of the run as it is, without writing anything."""
         self._log.close()
         os.close(self._lock)
 
-    def _write_tables(self) -> None:
-        while self._log.sealed:
-            tables.write(self.run, self._log.sealed.pop(0), self.meta.strategies)
-
     def _met(self, meta: Meta) -> Meta:
-        if self._log.position.frames:
+        if self.commits:
             return meta_of(self.run)
         self._log.append(Kind.META, msgspec.json.encode(meta))
         self._log.commit()
@@ -172,19 +206,37 @@ def frames(run: Path) -> Iterator[Frame]:
     return log.frames(run / "journal")
 
 
-def inputs(run: Path, start: int = 0) -> Iterator[Events | Mark]:
-    """The events from number `start` (counted from 0), frame by frame, and the marks after them."""
-    first = 0
-    for frame in frames(run):
+def inputs(run: Path, after: Position | None = None) -> Iterator[Events | Mark]:
+    """The events behind a snapshot's position or all, frame by frame, and the marks after them."""
+    for frame in log.frames(run / "journal", after):
         if frame.kind == Kind.INPUT:
-            events = events_of(frame)
-            if first + len(events) > start:
-                yield events[max(0, start - first) :]
-            first += len(events)
+            yield events_of(frame)
         elif frame.kind == Kind.MARK:
-            mark = mark_of(frame)
-            if mark.events > start:
-                yield mark
+            yield mark_of(frame)
+
+
+def batches(run: Path, after: Position | None, least: int) -> Iterator[Batch]:
+    """The same joined to batches of at least `least` events, as far as there are so many.
+
+    The last one has no mark when there are events behind the last mark.
+    """
+    parts: list[Events] = []
+    held, marked = 0, 0
+    mark: Mark | None = None
+    for part in inputs(run, after):
+        if not isinstance(part, Mark):
+            parts.append(part)
+            held += len(part)
+            continue
+        mark, marked = part, len(parts)
+        if held >= least:
+            yield Batch(np.concatenate(parts), mark)
+            held, marked, mark = 0, 0, None
+            parts.clear()
+    if marked:
+        yield Batch(np.concatenate(parts[:marked]), mark)
+    if len(parts) > marked:
+        yield Batch(np.concatenate(parts[marked:]), None)
 
 
 def outputs(run: Path, table: str) -> Iterator[NDArray[Any]]:
@@ -209,24 +261,52 @@ def payload_of(run: Path, number: int) -> bytes:
     return payload
 
 
-def newest_snapshot(run: Path) -> tuple[int, bytes, list[str]]:
-    """(event count, state, what is wrong with newer ones); (0, b"", ...) when none is good."""
-    skipped: list[str] = []
-    references = [_SNAPSHOT.unpack(f.payload) for f in frames(run) if f.kind == Kind.SNAPSHOT]
-    for events, digest in reversed(references[-SNAPSHOTS_MAX:]):
-        path = _snapshot_path(run, events)
-        try:
-            with log.faults(path):
-                packed = path.read_bytes()
-        except FairwindError as error:
-            skipped.append(str(error))
+def newest_snapshot(run: Path) -> Snapshot | None:
+    """The newest one that is what the journal names; None when none is. Changes nothing."""
+    for path in sorted((run / "snapshots").glob("*.snap"), reverse=True):
+        with log.faults(path):
+            packed = path.read_bytes()
+        if len(packed) < _POSITION.size:
             continue
-        if hashlib.blake2b(packed, digest_size=32).digest() == digest:
-            (size,) = _SIZE.unpack_from(packed)
-            body = packed[_SIZE.size :]
-            return events, pa.decompress(body, size, codec="zstd", asbytes=True), skipped
-        skipped.append(f"{path}: expected the snapshot that the journal names, found other bytes")
-    return 0, b"", skipped
+        size, *values = _POSITION.unpack_from(packed)
+        position = Position(*values)
+        if _named_behind(run, copy.copy(position), _digest(packed)):
+            body = packed[_POSITION.size :]
+            return Snapshot(position, pa.decompress(body, size, codec="zstd", asbytes=True))
+    return None
+
+
+def wrong_snapshot(run: Path, events: int, digest: bytes) -> str:
+    """What is wrong with the snapshot that the journal names so; empty when nothing is."""
+    path = _snapshot_path(run, events)
+    try:
+        with log.faults(path):
+            found = _digest(path.read_bytes()) == digest
+    except FairwindError as error:
+        return str(error)
+    return (
+        "" if found else f"{path}: expected the snapshot that the journal names, found other bytes"
+    )
+
+
+def _named_behind(run: Path, position: Position, digest: bytes) -> bool:
+    """Whether the journal goes on from `position` and names a snapshot of it there.
+
+    Then the hash chain proves `position`, of which nothing is believed before.
+    """
+    events = position.events
+    if position.segment > len(log.segment_paths(run / "journal")):
+        return False
+    for found in log.walk(run / "journal", position):
+        if isinstance(found, log.Damage) or found.kind == Kind.INPUT:
+            break
+        if found.kind == Kind.SNAPSHOT:
+            return bytes(found.payload) == _SNAPSHOT.pack(events, digest)
+    return False
+
+
+def _digest(packed: bytes) -> bytes:
+    return hashlib.blake2b(packed, digest_size=32).digest()
 
 
 def _snapshot_path(run: Path, events: int) -> Path:

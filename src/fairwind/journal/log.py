@@ -6,6 +6,7 @@ A commit is there as a whole or not at all; only an unfinished last commit is ev
 
 import copy
 import errno
+import itertools
 import mmap
 import os
 from collections.abc import Generator, Iterator
@@ -16,7 +17,7 @@ import msgspec
 
 from fairwind.core.errors import BadInput, Corrupt, DiskFault
 from fairwind.journal import record
-from fairwind.journal.record import Frame, Kind
+from fairwind.journal.record import Frame, Kind, Position
 
 SEGMENT_MAX = 64 << 20
 """Bytes after which a segment is sealed; only a single larger commit makes a larger segment."""
@@ -29,6 +30,8 @@ _ADVICE = {
     errno.EFBIG: "raise the file size limit (ulimit -f), then start again",
     errno.EROFS: "mount this disk writable, then start again",
     errno.EACCES: "give this user the right to write here, then start again",
+    errno.ENOTDIR: "a file stands where a folder has to be: move it, or choose another folder",
+    errno.EEXIST: "a file stands where a folder has to be: move it, or choose another folder",
 }
 
 
@@ -58,48 +61,28 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Position(msgspec.Struct):
-    """Where a reader stands: all that the next frame is checked against."""
-
-    chain: bytes = record.GENESIS
-    commit: int = 0
-    events: int = 0
-    marked: int = 0  # events at the last MARK
-    segment: int = 0
-    frames: int = 0  # in all segments
-    offset: int = 0  # in the segment, after the last whole commit
-    sealed: bool = True
-
-    def after(self, frame: Frame) -> None:
-        """Move past `frame`."""
-        self.chain = frame.chain
-        self.commit = frame.commit
-        self.events += record.events_in(frame.kind, len(frame.payload))
-        self.frames += 1
-        self.offset = frame.stop
-        self.sealed = frame.kind == Kind.SEAL
-        if frame.kind == Kind.MARK:
-            self.marked = self.events
-
-
 class Log:
     """The writing end. Opening it is recovery: an unfinished last commit is cut.
 
-    `damage` is what was cut, or None. Raises Corrupt on any other damage and DiskFault when the
-    disk does not take the bytes; after a DiskFault the log takes nothing more.
+    What stands before `start` is taken to be whole, as far as `walk` does. `damage` is what was
+    cut, or None; `snapshots` the payloads of the SNAPSHOT frames behind `start`. Raises Corrupt
+    on any other damage and DiskFault when the disk does not take the bytes; after a
+    DiskFault the log is `broken` and takes nothing more.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, start: Position | None = None) -> None:
         self.folder = folder
         self.damage: Damage | None = None
-        self.position = Position()
-        self.sealed: list[int] = []  # sealed since the owner last looked
+        self.position = copy.copy(start) if start else Position()
+        self.snapshots: list[bytes] = []
+        self.broken = False
         self._pending: list[tuple[Kind, bytes]] = []
         self._file = -1
-        self._broken = False
         for found in walk(folder, self.position):
             if isinstance(found, Damage):
                 self.damage = _torn(found)
+            elif found.kind == Kind.SNAPSHOT:
+                self.snapshots.append(bytes(found.payload))
         if self.position.segment and not self.position.sealed:
             self._continue_segment()
 
@@ -116,21 +99,24 @@ class Log:
         seal = record.FRAME_HEADER.size
         if not self.position.sealed and self.position.offset + size + seal > SEGMENT_MAX:
             self.seal()
-        if self.position.sealed:
-            self._start_segment()
-        self._write(frames)
+        with self._whole_or_broken():
+            if self.position.sealed:
+                self._start_segment()
+            self._write(frames)
 
     def seal(self) -> None:
         """End the present segment, if one is open."""
         assert not self._pending, "commit before sealing"
         if not self.position.sealed:
-            self._write([(Kind.SEAL, b"")])
-            self.sealed.append(self.position.segment)
-            self._close_file()
+            with self._whole_or_broken():
+                self._write([(Kind.SEAL, b"")])
+            self.close()
 
     def close(self) -> None:
         """Let go of the file without sealing."""
-        self._close_file()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def _path(self) -> Path:
         return segment_path(self.folder, self.position.segment)
@@ -144,71 +130,67 @@ class Log:
 
     def _start_segment(self) -> None:
         position = self.position
-        position.segment += 1
-        header = record.segment_header(position.segment, position.events, position.chain)
-        path = self._path()
+        number = position.segment + 1
+        header = record.segment_header(number, position.events, position.chain)
+        path = segment_path(self.folder, number)
         write_whole(path, header)
         with faults(path):
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
-        position.offset = len(header)
+        position.segment, position.offset, position.frames = number, len(header), 0
         position.sealed = False
 
     def _write(self, frames: list[tuple[Kind, bytes]]) -> None:
-        assert not self._broken, "this log met a disk fault; open the run again"
-        chain, commit, parts = self.position.chain, self.position.commit + 1, []
+        ahead, parts = copy.copy(self.position), []
+        commit = ahead.commit + 1
         for number, (kind, payload) in enumerate(frames, 1):
-            data, chain = record.encode(kind, payload, chain, commit, number == len(frames))
+            end = number == len(frames)
+            data, chain = record.encode(kind, payload, ahead.chain, commit, end)
+            stop = ahead.offset + len(data)
+            ahead.after(Frame(kind, memoryview(payload), end, commit, chain, stop))
             parts.append(data)
-        data = b"".join(parts)
-        try:
-            with faults(self._path()):
-                _write_all(self._file, data)
-        except DiskFault:
-            self._abandon()
-            raise
-        for kind, payload in frames:
-            self.position.events += record.events_in(kind, len(payload))
-        self.position.frames += len(frames)
-        self.position.offset += len(data)
-        self.position.chain, self.position.commit = chain, commit
-        self.position.sealed = frames[-1][0] == Kind.SEAL
+        with faults(self._path()):
+            _write_all(self._file, b"".join(parts))
+        self.position = ahead
 
-    def _abandon(self) -> None:
+    @contextmanager
+    def _whole_or_broken(self) -> Iterator[None]:
         """Take back a commit that did not become durable, so that the file ends with a frame."""
-        self._broken = True
-        with suppress(OSError):
-            os.ftruncate(self._file, self.position.offset)
-            os.fsync(self._file)
-        self._close_file()
-
-    def _close_file(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        assert not self.broken, "this log met a disk fault; open the run again"
+        try:
+            yield
+        except DiskFault:
+            self.broken = True
+            with suppress(OSError):
+                if self._file >= 0:
+                    os.ftruncate(self._file, self.position.offset)
+                    os.fsync(self._file)
+            self.close()
+            raise
 
 
 def walk(folder: Path, position: Position | None = None) -> Iterator[Frame | Damage]:
-    """The frames of all whole commits, in order; then, if there is damage, the first of it.
+    """The frames of all whole commits behind `position`, the beginning unless one is given, in
+    order; then, if there is damage, the first of it.
 
-    `position` is moved along. Raises Corrupt when a segment file is missing.
+    `position` is moved along. Of the segments before it nothing is read but their ends and
+    beginnings, by which the hash chain goes on. Raises Corrupt when they do not fit, or when a
+    segment is missing.
     """
     position = position or Position()
-    paths = sorted(folder.glob("*.seg"))
-    for number, path in enumerate(paths, 1):
-        if path != segment_path(folder, number):
-            raise Corrupt(
-                f"{folder}: expected segment {number}, found {path.name}; "
-                "restore the missing segment from a copy"
-            )
-        damage = yield from _walk_segment(path, position, number == len(paths))
+    paths = segment_paths(folder)
+    for path, after in itertools.pairwise(paths[: position.segment]):
+        _check_seam(path, after)
+    for path in paths[position.segment - (not position.sealed) :]:
+        damage = yield from _walk_segment(path, position, path == paths[-1])
         if damage is not None:
             yield damage
             return
 
 
-def frames(folder: Path) -> Iterator[Frame]:
-    """The frames of all whole commits; Corrupt on damage other than an unfinished last commit."""
-    for found in walk(folder):
+def frames(folder: Path, after: Position | None = None) -> Iterator[Frame]:
+    """The frames of all whole commits, or of those behind a position; Corrupt on damage other than
+    an unfinished last commit."""
+    for found in walk(folder, copy.copy(after)):
         if isinstance(found, Frame):
             yield found
         else:
@@ -216,18 +198,38 @@ def frames(folder: Path) -> Iterator[Frame]:
 
 
 def segment_frames(folder: Path, number: int) -> Iterator[Frame]:
-    """The frames of one segment that was checked before (by Log, when it was opened)."""
-    data = mapped(segment_path(folder, number))
-    offset = record.SEGMENT_HEADER.size
-    while (frame := record.decode(data, offset)) is not None:
-        yield frame
-        offset = frame.stop
+    """The frames of the whole commits of one segment; Corrupt as in `frames`."""
+    path = segment_path(folder, number)
+    last = path == segment_paths(folder)[-1]
+    damage = yield from _walk_segment(path, beginning(folder, number), last)
+    if damage is not None:
+        _torn(damage)
 
 
-def events_before(folder: Path, number: int) -> int:
-    """Number of events in the segments before segment `number`."""
-    header = record.SEGMENT_HEADER.unpack_from(mapped(segment_path(folder, number)))
-    return int(header[3])
+def beginning(folder: Path, number: int) -> Position:
+    """Where segment `number` begins, by its own header and the end of the one before."""
+    header = bytes(mapped(segment_path(folder, number))[: record.SEGMENT_HEADER.size])
+    _, _, _, events, chain = record.SEGMENT_HEADER.unpack(header)
+    seal = _seal(segment_path(folder, number - 1)) if number > 1 else None
+    commit = seal.commit if seal else 0
+    return Position(chain=chain, commit=commit, events=events, segment=number - 1)
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether the segment ends with a seal."""
+    return _seal(path) is not None
+
+
+def segment_paths(folder: Path) -> list[Path]:
+    """All segments in order. Raises Corrupt when one is missing."""
+    paths = sorted(folder.glob("*.seg"))
+    for number, path in enumerate(paths, 1):
+        if path != segment_path(folder, number):
+            raise Corrupt(
+                f"{folder}: expected segment {number}, found {path.name}; "
+                "restore the missing segment from a copy"
+            )
+    return paths
 
 
 def segment_path(folder: Path, number: int) -> Path:
@@ -251,7 +253,7 @@ def write_whole(path: Path, data: bytes) -> None:
         try:
             _write_all(file, data)
         except OSError:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
             raise
         finally:
             os.close(file)
@@ -287,16 +289,17 @@ def _walk_segment(
 ) -> Generator[Frame, None, Damage | None]:
     """Yields the frames of whole commits and returns the first damage, or None."""
     data = mapped(path)
-    position.segment += 1
-    position.sealed = False
-    position.offset = 0
     commit: list[Frame] = []
-    number = offset = 0
-    header = record.segment_header(position.segment, position.events, position.chain)
-    reason = "another segment header"
-    if bytes(data[: len(header)]) == header:
-        reason = ""
-        position.offset = offset = len(header)
+    reason = ""
+    if position.sealed:
+        position.segment, position.offset, position.frames = position.segment + 1, 0, 0
+        position.sealed = False
+        header = record.segment_header(position.segment, position.events, position.chain)
+        if bytes(data[: len(header)]) == header:
+            position.offset = len(header)
+        else:
+            reason = "another segment header"
+    offset = position.offset
     while not reason and offset < len(data) and not position.sealed:
         frame = record.decode(data, offset)
         if frame is None:
@@ -307,7 +310,6 @@ def _walk_segment(
             break
         commit.append(frame)
         offset = frame.stop
-        number += 1
         if frame.end:
             for whole in commit:
                 position.after(whole)
@@ -327,7 +329,7 @@ def _walk_segment(
         path=path,
         segment=position.segment,
         offset=offset,
-        frame=number,
+        frame=ahead.frames,
         chain=ahead.chain,
         first_event=ahead.marked,
         events=ahead.events,
@@ -335,6 +337,26 @@ def _walk_segment(
         torn=torn,
         cut=len(data) - position.offset,
     )
+
+
+def _check_seam(path: Path, after: Path) -> None:
+    """Corrupt unless the segment `path` ends with the seal that the next one begins behind."""
+    seal, header = _seal(path), mapped(after)[: record.SEGMENT_HEADER.size]
+    if seal is not None and len(header) == record.SEGMENT_HEADER.size:
+        number, events = int(after.stem), record.SEGMENT_HEADER.unpack(header)[3]
+        if header == record.segment_header(number, events, seal.chain):
+            return
+    raise Corrupt(
+        f"{path}: expected a seal that {after.name} goes on from, found other bytes at its end, or "
+        f"at the beginning of {after.name}; restore these files from a copy"
+    )
+
+
+def _seal(path: Path) -> Frame | None:
+    data = mapped(path)
+    offset = len(data) - record.FRAME_HEADER.size
+    frame = record.decode(data, offset) if offset >= record.SEGMENT_HEADER.size else None
+    return frame if frame is not None and frame.kind == Kind.SEAL else None
 
 
 def _ending(position: Position, more: bool, unfinished: bool, last: bool) -> str:

@@ -62,6 +62,30 @@ class Mark(msgspec.Struct, frozen=True):
     digest: int
 
 
+class Position(msgspec.Struct):
+    """Where a reader stands, at the end of a commit: all that the next frame is checked against."""
+
+    chain: bytes = GENESIS
+    commit: int = 0
+    events: int = 0
+    marked: int = 0  # events at the last MARK
+    segment: int = 0
+    frames: int = 0  # in the segment
+    offset: int = 0  # in the segment
+    sealed: bool = True
+
+    def after(self, frame: Frame) -> None:
+        """Move past `frame`."""
+        self.chain = frame.chain
+        self.commit = frame.commit
+        self.events += events_in(frame.kind, len(frame.payload))
+        self.frames += 1
+        self.offset = frame.stop
+        self.sealed = frame.kind == Kind.SEAL
+        if frame.kind == Kind.MARK:
+            self.marked = self.events
+
+
 def pack_rows(table: str, rows: NDArray[Any]) -> bytes:
     """The payload of an OUTPUT frame."""
     assert rows.dtype == TABLES[table], f"rows of {table} have another layout"

@@ -1,9 +1,11 @@
-"""Sealed segments as Parquet tables with readable columns, and SQL over all of them.
+"""The journal as tables with readable columns, and SQL over them.
 
-In: the frames of a sealed segment. Out: `RUN/tables/TABLE/SEGMENT.parquet`, and query results.
+In: the frames of segments. Out: `RUN/tables/TABLE/SEGMENT.parquet` of sealed ones, and results.
 Never here: anything that the journal does not hold; the tables can be deleted and come back.
 """
 
+import fcntl
+import os
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
@@ -21,7 +23,7 @@ from fairwind.core.events import ASSETS, EVENT, HORIZONS_S, Kind, Outcome, Side,
 from fairwind.core.holds import NO_HOLD, Hold
 from fairwind.core.ids import series_name, slug
 from fairwind.core.outputs import TABLES, OrderState
-from fairwind.journal import log, record
+from fairwind.journal import file, log, record
 
 TRADE = np.dtype([("event", "<i8"), *((name, EVENT[name].str) for name in EVENT.names or ())])
 """A TRADE event with its number in the run, counted from 0."""
@@ -56,18 +58,63 @@ _NONE = {NO_HOLD: "NONE"}
 _SERIES = [series_name(number) for number in range(len(ASSETS) * len(HORIZONS_S))]
 
 
-def complete(run: Path, strategies: Sequence[str]) -> None:
-    """Write the tables that a sealed segment lacks, as after a crash between seal and tables."""
-    for path in sorted((run / "journal").glob("*.seg")):
-        number = int(path.stem)
-        made = all(_path(run, table, number).exists() for table in DTYPES)
-        if not made and _sealed(run, number):
-            write(run, number, strategies)
+def complete(run: Path) -> int:
+    """Write the tables that a sealed segment lacks; returns how many segments are sealed.
+
+    Raises BadInput when `run` is none, and DiskFault.
+    """
+    strategies = file.meta_of(run).strategies
+    sealed = 0
+    with log.faults(run / "tables"):
+        (run / "tables").mkdir(exist_ok=True)
+        folder = os.open(run / "tables", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # others may want the same tables at this moment
+        for path in log.segment_paths(run / "journal"):
+            if not log.is_sealed(path):
+                break
+            sealed += 1
+            if not all(_path(run, table, sealed).exists() for table in DTYPES):
+                _write(run, sealed, strategies)
+    finally:
+        os.close(folder)
+    return sealed
 
 
-def write(run: Path, segment: int, strategies: Sequence[str]) -> None:
-    """Write all tables of one sealed segment. Raises DiskFault."""
-    for table, rows in _rows(run, segment).items():
+def query(run: Path, sql: str) -> pa.Table:
+    """The result of `sql` over one view for each table in DTYPES.
+
+    They hold all that is durable, of a running or a killed run too. Tables of sealed segments are
+    written first where they are missing. Raises BadInput for SQL that does not run or when `run`
+    is none, and DiskFault.
+    """
+    sealed = complete(run)
+    with duckdb.connect() as connection:
+        try:
+            _create_views(connection, run, sealed)
+            relation = connection.sql(sql)
+            if relation is not None:
+                return relation.to_arrow_table()
+        except duckdb.Error as error:
+            raise BadInput(f"the query does not run: {error}") from error
+    raise BadInput(f"expected a query with a result, found {sql!r}; write a SELECT")
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection, run: Path, sealed: int) -> None:
+    """One view for each table: the files of the sealed segments, then what stands behind them."""
+    strategies = file.meta_of(run).strategies
+    for table, rows in _rows(run, sealed + 1).items():
+        connection.register(f"late_{table}", _columns(table, rows, strategies))
+        view = f"CREATE VIEW {table} AS FROM late_{table}"
+        if sealed:
+            files = [str(_path(run, table, number + 1)) for number in range(sealed)]
+            connection.read_parquet(files).create_view(f"early_{table}")
+            view += f" UNION ALL BY NAME FROM early_{table}"
+        connection.execute(view)
+
+
+def _write(run: Path, segment: int, strategies: Sequence[str]) -> None:
+    for table, rows in _rows(run, segment, segment).items():
         sink = pa.BufferOutputStream()
         pq.write_table(_columns(table, rows, strategies), sink, compression="zstd")
         path = _path(run, table, segment)
@@ -76,41 +123,20 @@ def write(run: Path, segment: int, strategies: Sequence[str]) -> None:
         log.write_whole(path, sink.getvalue().to_pybytes())
 
 
-def query(run: Path, sql: str) -> pa.Table:
-    """The result of `sql` over one view for each table in DTYPES.
-
-    They hold what is sealed: all of a closed run, all but the last segment of a running one.
-    Raises BadInput for a run without sealed segments and for SQL that does not run.
-    """
-    with duckdb.connect() as connection:
-        try:
-            for table in DTYPES:
-                files = str(run / "tables" / table / "*.parquet").replace("'", "''")
-                connection.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{files}')")
-            relation = connection.sql(sql)
-            if relation is not None:
-                return relation.to_arrow_table()
-        except duckdb.IOException as error:
-            raise BadInput(
-                f"{run}: expected tables of sealed segments, found none; close the run first"
-            ) from error
-        except duckdb.Error as error:
-            raise BadInput(f"the query does not run: {error}") from error
-    raise BadInput(f"expected a query with a result, found {sql!r}; write a SELECT")
-
-
-def _rows(run: Path, segment: int) -> dict[str, NDArray[Any]]:
+def _rows(run: Path, first: int, last: int | None = None) -> dict[str, NDArray[Any]]:
+    """All rows of the segments from `first` to `last` or the end, by table; they may be none."""
     folder = run / "journal"
     found: dict[str, list[NDArray[Any]]] = {table: [] for table in DTYPES}
-    event = log.events_before(folder, segment)
-    for frame in log.segment_frames(folder, segment):
-        if frame.kind == record.Kind.OUTPUT:
-            table, rows = record.rows_of(frame)
-            found[table].append(rows)
-        elif frame.kind == record.Kind.INPUT:
-            events = record.events_of(frame)
-            found["trades"].append(_trades(events, event))
-            event += len(events)
+    for path in log.segment_paths(folder)[first - 1 : last]:
+        event = log.beginning(folder, int(path.stem)).events
+        for frame in log.segment_frames(folder, int(path.stem)):
+            if frame.kind == record.Kind.OUTPUT:
+                table, rows = record.rows_of(frame)
+                found[table].append(rows)
+            elif frame.kind == record.Kind.INPUT:
+                events = record.events_of(frame)
+                found["trades"].append(_trades(events, event))
+                event += len(events)
     for rows in found["orders"]:
         decided = (rows["state"] == OrderState.DECIDED) | (rows["state"] == OrderState.REFUSED)
         found["decisions"].append(rows[decided])
@@ -157,10 +183,6 @@ def _named(values: NDArray[Any], names: Mapping[int, str]) -> Any:
     found = positions[values]
     indices = pa.array(found, mask=found < 0)
     return pa.DictionaryArray.from_arrays(indices, pa.array(list(names.values()), pa.string()))
-
-
-def _sealed(run: Path, segment: int) -> bool:
-    return any(f.kind == record.Kind.SEAL for f in log.segment_frames(run / "journal", segment))
 
 
 def _path(run: Path, table: str, segment: int) -> Path:

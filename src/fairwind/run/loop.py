@@ -18,15 +18,18 @@ from fairwind.core.events import Events, Kind
 from fairwind.engine.contract import StrategySpec
 from fairwind.engine.run import Out, roster, run
 from fairwind.engine.state import State, fresh, restore, snapshot
-from fairwind.journal import file
+from fairwind.journal import file, tables
 from fairwind.journal.log import Damage
-from fairwind.journal.record import Mark
+from fairwind.journal.record import Mark, Position
 
 BATCH_EVENTS_MAX = 65_536
 """Events between two commits; a longer feed is cut."""
 
 SNAPSHOT_EVENTS = 1_000_000
 """Events between two snapshots."""
+
+SNAPSHOT_COMMITS = 50_000
+"""Commits between two snapshots: many small commits take longer to read than to run."""
 
 Rows = dict[str, NDArray[Any]]
 """Output rows by table name."""
@@ -46,9 +49,9 @@ class Session:
     """Feeds an engine and keeps its journal.
 
     Recovery starts from the newest good snapshot, runs the journaled inputs after it and compares
-    the digest at every mark. Inputs behind the last mark were durable, but their outputs may be
-    lost: they are derived again and written with a mark, so that the run goes on as if nothing
-    had happened. `session.events` says from which event on the source has to be fed.
+    the digest at marks, the last one at least. Inputs behind the last mark were durable, but their
+    outputs may be lost: they are derived again and written with a mark, so that the run goes on as
+    if nothing had happened. `session.events` says from which event on the source has to be fed.
 
     `tell` is the outbox: it gets the output rows of what is fed, once the inputs that made them
     are durable. The rows are views that hold during the call. Rows that recovery makes again are
@@ -71,7 +74,7 @@ class Session:
         self._snapshot_events = snapshot_events
         self._tell = tell
         self._out = Out.fresh()
-        self._last_snapshot = 0
+        self._last_snapshot = 0, 0  # events, commits
         self.journal = file.Journal(folder, meta)
         try:
             self._same_strategies()
@@ -99,8 +102,13 @@ class Session:
             self._feed(events[start : start + BATCH_EVENTS_MAX])
 
     def close(self) -> None:
-        """Make everything durable, seal the journal and write its tables."""
+        """Make everything durable, seal the journal and write its tables.
+
+        After a DiskFault it only lets go of the run; the next opening finds all that was durable.
+        """
         self.journal.close()
+        if not self.journal.broken:
+            tables.complete(self.journal.run)
 
     def _feed(self, events: Events) -> None:
         self.journal.append_inputs(events)
@@ -109,9 +117,16 @@ class Session:
             self.journal.append_outputs(rows)
             self._tell(rows)
         self.journal.mark(self.events, self.state.digest())
-        if self.events - self._last_snapshot >= self._snapshot_events:
-            self.journal.snapshot(self.events, snapshot(self.state, self._specs))
-            self._last_snapshot = self.events
+        if self._snapshot_is_due():
+            self.journal.snapshot(snapshot(self.state, self._specs))
+            self._last_snapshot = self.events, self.journal.commits
+
+    def _snapshot_is_due(self) -> bool:
+        events, commits = self._last_snapshot
+        return (
+            self.events - events >= self._snapshot_events
+            or self.journal.commits - commits >= SNAPSHOT_COMMITS
+        )
 
     def _run(self, events: Events) -> Iterator[Rows]:
         return outputs(self.state, events, self._out, self.journal.payload_of, self._specs)
@@ -138,42 +153,39 @@ class Session:
             )
 
     def _recover(self) -> Recovery:
-        start, skipped = self._start()
-        self._last_snapshot = start
-        lost: list[Rows] = []
-        marked = start
-        for part in file.inputs(self.journal.run, start):
-            if isinstance(part, Mark):
-                self._prove(part)
-                marked = part.events
-                lost.clear()
-            else:
-                lost.extend(_copies(self._run(part)))
+        after, skipped = self._start()
+        start = marked = self.events
+        self._last_snapshot = start, after.commit if after else 0
+        for batch in file.batches(self.journal.run, after, BATCH_EVENTS_MAX):
+            for rows in self._run(batch.events):
+                if batch.mark is None:
+                    self.journal.append_outputs(rows)
+            if batch.mark is not None:
+                self._prove(batch.mark)
+                marked = self.events
         derived = self.events - marked
         if derived:
-            for rows in lost:
-                self.journal.append_outputs(rows)
             self.journal.mark(self.events, self.state.digest())
             self.journal.commit()
         return Recovery(
             cut=self.journal.damage,
-            skipped=tuple(skipped),
+            skipped=skipped,
             snapshot_events=start,
             replayed_events=self.events - start,
             derived_events=derived,
         )
 
-    def _start(self) -> tuple[int, list[str]]:
-        """Set the state from the newest usable snapshot, or afresh."""
-        start, data, skipped = file.newest_snapshot(self.journal.run)
-        if data:
+    def _start(self) -> tuple[Position | None, tuple[str, ...]]:
+        """Set the state from the newest usable snapshot, or afresh; also returns its place."""
+        newest, skipped = self.journal.newest, self.journal.skipped
+        if newest is not None:
             try:
-                self.state = restore(data, self._specs)
-                return start, skipped
+                self.state = restore(newest.state, self._specs)
+                return newest.position, skipped
             except Corrupt as error:
-                skipped.append(str(error))
+                skipped = (*skipped, str(error))
         self.state = fresh(self._specs)
-        return 0, skipped
+        return None, skipped
 
     def _prove(self, mark: Mark) -> None:
         found = self.state.digest()
@@ -203,7 +215,3 @@ def outputs(
         done += run(state, events[done:], out, payload_of, specs)
         yield out.rows()
         out.clear()
-
-
-def _copies(parts: Iterator[Rows]) -> Iterator[Rows]:
-    return ({name: rows.copy() for name, rows in part.items()} for part in parts)
