@@ -6,11 +6,11 @@ In: arguments. Out: tables on stdout, progress and one clear error on stderr, an
 
 import sys
 
-from fairwind.cli import offline
+from fairwind.cli import live, offline
 from fairwind.cli.screen import app
 from fairwind.core.errors import FairwindError
 
-__all__ = ["app", "main", "offline"]
+__all__ = ["app", "live", "main", "offline"]
 
 
 def main() -> None:

@@ -1,0 +1,109 @@
+"""Commands that run: paper trading, and the built-in market by itself.
+
+In: arguments. Out: a session until its end or ctrl-C, its run directory and what came of it. Never
+here: anything but reading options, calling one module and showing what it says.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from fairwind.cli.screen import app, prepare_engine, said, shown
+from fairwind.core import clock
+from fairwind.core import config as settings
+from fairwind.core.errors import BadInput
+from fairwind.core.units import SECOND_NS
+from fairwind.research import replay, synthetic
+from fairwind.run import trading
+from fairwind.run.paper import Paper
+from fairwind.world.serve import Announcement, serve
+
+Knob = Annotated[
+    list[str] | None, typer.Option("--knob", help="a knob of its world, name=value; repeatable")
+]
+
+
+@app.command("venue")
+def venue_command(
+    *,
+    port: Annotated[int, typer.Option(help="port of loopback; 0: any free one")] = 0,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same market")] = 0,
+    windows: Annotated[int, typer.Option(help="windows of the shortest series")] = 288,
+    knob: Knob = None,
+    speed: Annotated[float, typer.Option(help="market seconds per second")] = 1.0,
+    stepped: Annotated[bool, typer.Option("--stepped", help="stand until told to step")] = False,
+    start: Annotated[float, typer.Option(help="where to begin, seconds into the tape")] = 0.0,
+    attached: Annotated[bool, typer.Option("--attached", help="end with standard input")] = False,
+) -> None:
+    """Run the built-in market by itself; the first line on stdout says where it is, as JSON."""
+    wanted = synthetic.knobs({"seed": str(seed), "windows": str(windows)}, knob or [])
+
+    def announce(found: Announcement) -> None:
+        print(msgspec.json.encode(found).decode(), flush=True)
+
+    serve(
+        wanted,
+        announce,
+        port=port,
+        speed=speed,
+        stepped=stepped,
+        start_s=start,
+        attached=attached,
+    )
+
+
+@app.command("paper")
+def paper_command(
+    *,
+    venue: Annotated[str, typer.Option(help="built-in or polymarket")] = trading.BUILT_IN,
+    speed: Annotated[float, typer.Option(help="market seconds per second, built-in only")] = 1.0,
+    for_: Annotated[
+        str | None, typer.Option("--for", help="market time, like 90s, 10m or 2h; else to ctrl-C")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="run directory; one that exists is continued")
+    ] = None,
+    address: Annotated[
+        str, typer.Option(help="of a built-in market that runs already (`fairwind venue`)")
+    ] = "",
+    config: Annotated[Path | None, typer.Option(help="settings, a TOML file")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="STRATEGY.parameter=value or STRATEGY.enabled=true; repeatable"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of the built-in market")] = 0,
+    windows: Annotated[int, typer.Option(help="length of the built-in market")] = 288,
+    knob: Knob = None,
+) -> None:
+    """Trade on paper, live: against the built-in market, or with the real venue's data."""
+    chosen = replay.overridden(settings.load(config), set_ or [])
+    options = [f"--seed={seed}", f"--windows={windows}", f"--speed={speed}"]
+    plan = trading.Plan(
+        run=run or Path(chosen.run.directory) / f"paper-{clock.now_ns() // SECOND_NS}",
+        config=chosen,
+        venue=venue,
+        address=address,
+        market=(*options, *(f"--knob={one}" for one in knob or [])),
+        for_ns=None if for_ is None else duration_ns(for_),
+    )
+    prepare_engine()
+    session = asyncio.run(trading.trade(plan, _watch))
+    shown.print(f"run      {plan.run}", soft_wrap=True)
+    shown.print(f"digest   {session.state.digest():016x}")
+
+
+def duration_ns(text: str) -> int:
+    """Nanoseconds of 90s, 10m or 2h; BadInput for another text."""
+    unit_s = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+    if unit_s is None or not text[:-1].isdecimal():
+        raise BadInput(f"--for: expected a time like 90s, 10m or 2h, found {text!r}")
+    return int(text[:-1]) * unit_s * SECOND_NS
+
+
+async def _watch(paper: Paper) -> None:
+    while True:
+        await asyncio.sleep(1)
+        said.print(f"{paper.turned_ns} {paper.session.events}")

@@ -1,0 +1,90 @@
+"""The built-in market beside a session: its own process, its addresses, its clock.
+
+In: knobs of its world, or the address of one that runs. Out: addresses, a clock in step with it.
+Never here: its insides; a market that outlives the session which began it.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import httpx
+import msgspec
+
+from fairwind.core.errors import Fault
+from fairwind.run.paper import Addresses
+from fairwind.world.console import Clock
+from fairwind.world.serve import Announcement
+
+COMMAND = "from fairwind.cli import main; main()"
+ANSWER_S = 30.0
+
+
+class Console:
+    """The market's own controls."""
+
+    def __init__(self, address: str, client: httpx.AsyncClient) -> None:
+        self.address = address
+        self._client = client
+
+    async def clock(self) -> Clock:
+        """Where the market's clock is. Fault when nothing answers there."""
+        return msgspec.json.decode(await self._ask("GET", "clock"), type=Clock)
+
+    async def step(self, to_ns: int) -> None:
+        """Play a stepped market up to a time; its frames are sent when this returns."""
+        await self._ask("POST", "step", to_ns)
+
+    async def seek(self, to_ns: int) -> None:
+        """Play the market anew up to a time."""
+        await self._ask("POST", "seek", to_ns)
+
+    async def _ask(self, method: str, route: str, to_ns: int | None = None) -> bytes:
+        url = f"{self.address}/control/{route}"
+        body = None if to_ns is None else msgspec.json.encode({"to_ns": to_ns})
+        try:
+            answer = await self._client.request(method, url, content=body, timeout=ANSWER_S)
+        except httpx.HTTPError as error:
+            raise Fault(
+                f"{url}: expected the built-in market, found {type(error).__name__} {error}; "
+                "start it with `fairwind venue`, or leave --address away"
+            ) from error
+        if answer.status_code != 200:
+            raise Fault(f"{url}: expected 200, found {answer.status_code}: {answer.text[:200]}")
+        return answer.content
+
+
+def addresses(address: str) -> Addresses:
+    """Where a built-in market at `http://host:port` serves each venue."""
+    socket = "ws" + address.removeprefix("http")
+    return Addresses(
+        gamma=f"{address}/gamma",
+        market=f"{socket}/ws/market",
+        rtds=f"{socket}/rtds",
+        bolt=f"{socket}/polybolt",
+        coinbase=f"{socket}/coinbase",
+    )
+
+
+@asynccontextmanager
+async def began(arguments: Sequence[str]) -> AsyncIterator[str]:
+    """The address of a built-in market that runs as long as the block.
+
+    Fault, with what it said, when it does not start.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", COMMAND, "venue", "--attached", *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        line = await process.stdout.readline()
+        if not line:
+            raise Fault("the built-in market did not start; its message stands above")
+        yield msgspec.json.decode(line, type=Announcement).address
+    finally:
+        process.stdin.close()
+        await process.wait()

@@ -1,0 +1,209 @@
+"""Everything that the connections bring, as one batch of events; and what the venues must be told.
+
+In: raw frames and losses by line, new markets, the time. Out: EVENT batches in one order with
+timers between them, and errands. Never here: a socket, a clock, the engine.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from fairwind.core.events import ALL_MARKETS, ASSETS, Events, Kind, Source
+from fairwind.core.ids import slug
+from fairwind.core.units import SECOND_NS
+from fairwind.feeds import coinbase, polymarket, reference
+from fairwind.feeds.books import Market
+from fairwind.feeds.frames import Row, row
+from fairwind.feeds.kpis import Kpis
+from fairwind.feeds.merge import Merge
+from fairwind.feeds.socket import Frame, Lost
+from fairwind.run.known import Known
+
+TIMER_NS = SECOND_NS // 4
+"""Time passes in such steps when nothing else happens."""
+SILENT_NS = 15 * SECOND_NS
+"""An open window of which nothing was heard for so long has lost its subscription."""
+TOPICS = ("crypto_prices_chainlink", "crypto_prices_twap_sixty")
+BOLT_CHANNELS = (reference.BOLT_POINT, reference.BOLT_TWAP)
+
+
+class Line(StrEnum):
+    """The connections that are read."""
+
+    MARKET = "market"
+    RTDS = "rtds"
+    BOLT = "polybolt"
+    COINBASE = "coinbase"
+
+
+class Errand(NamedTuple):
+    """What a connection has to be told: frames to send, or why it must begin anew."""
+
+    line: Line
+    frames: Sequence[bytes] = ()
+    reconnect: str = ""
+
+
+class Channel(Protocol):
+    """One connection's decoder."""
+
+    kpis: Kpis
+
+    def take(self, payload: bytes, ts_ns: int) -> list[Row]:
+        """Rows of one frame."""
+
+    def disconnected(self, ts_ns: int) -> list[Row]:
+        """Rows of a lost connection."""
+
+
+class Inbox:
+    """The decoders of all lines and their one order.
+
+    `known` is what the engine holds already, so that a restart repeats nothing: its windows keep
+    their numbers, and while no market time has passed, its books. When time has passed, data was
+    missed, and the first batch says so with a GAP. `bolt_key` is PolyBolt's first client frame,
+    with credentials; without it that line is not used.
+    """
+
+    def __init__(
+        self, assets: Sequence[int], known: Known, now_ns: int, bolt_key: bytes = b""
+    ) -> None:
+        self.market = polymarket.MarketChannel()
+        prints = reference.Prints()
+        for asset, averaging_s, at_ns in known.prints:
+            prints.remember(asset, averaging_s, at_ns)
+        self.rtds, self.bolt = reference.Rtds(prints), reference.PolyBolt(prints)
+        self.coinbase = coinbase.Coinbase()
+        for asset, (price_e8, stamp_ns) in known.spots.items():
+            self.coinbase.resume(asset, price_e8, stamp_ns)
+        self.channels: dict[Line, Channel] = {
+            Line.MARKET: self.market,
+            Line.RTDS: self.rtds,
+            Line.BOLT: self.bolt,
+            Line.COINBASE: self.coinbase,
+        }
+        self._bolt_key = bolt_key
+        self._symbols = [ASSETS[asset] for asset in assets]
+        self._known = known
+        self._numbers = dict(known.numbers)
+        self._next_number = known.next_number
+        self.resolved: set[int] = set()
+        """Numbers of windows whose result has come."""
+        self._unbroken = now_ns <= known.last_ns
+        self._merge = Merge(known.last_ns)
+        self._timer_ns = max(now_ns, known.last_ns) // TIMER_NS * TIMER_NS
+        self._rows: list[Row] = []
+        self._errands: list[Errand] = []
+        if known.last_ns and not self._unbroken:
+            self._rows.append(row(Kind.GAP, now_ns, Source.CLOCK, market=ALL_MARKETS))
+
+    @property
+    def late(self) -> tuple[int, int]:
+        """(events that came with a time before the last one, the most by which one did in ns)."""
+        return self._merge.late, self._merge.latest_by_ns
+
+    def number(self, series: int, start_ns: int) -> int:
+        """The engine's number of a window, a new one for a new window."""
+        key = series, start_ns
+        if key not in self._numbers:
+            self._numbers[key] = self._next_number
+            self._next_number = (self._next_number + 1) % ALL_MARKETS
+        return self._numbers[key]
+
+    def unresolved(self) -> list[str]:
+        """Slugs of the windows that the engine knows and that have no result yet."""
+        return [
+            slug(series, start_ns)
+            for (series, start_ns), number in self._numbers.items()
+            if number not in self.resolved
+        ]
+
+    def result(self, market: Market, payout_e4: int, now_ns: int) -> None:
+        """The venue's result, when its message was missed; it is in the next batch."""
+        found = row(Kind.RESOLVED, now_ns, Source.POLYMARKET, market=market.number, price=payout_e4)
+        self._rows.append(found)
+
+    def watch(self, market: Market, now_ns: int) -> None:
+        """Follow a market from now on; its listing is in the next batch, unless it is known."""
+        book = self._known.books.get(market.number) if self._unbroken else None
+        if (market.series, market.start_ns) not in self._known.numbers:
+            self._rows += self.market.watch(market, now_ns)
+        elif book is None:
+            self.market.watch(market, now_ns)
+        else:
+            resumed = msgspec.structs.replace(market, tick_e4=book.tick_e4)
+            self.market.resume(resumed, book.levels, now_ns, stamp_ns=book.stamp_ns)
+        self._errands.append(_of_market(polymarket.subscribe, market))
+
+    def forget(self, market: Market) -> None:
+        """Follow a market no more."""
+        self.market.forget(market.condition_id)
+        self._numbers.pop((market.series, market.start_ns), None)
+        self.resolved.discard(market.number)
+        self._errands.append(_of_market(polymarket.unsubscribe, market))
+
+    def take(self, found: Mapping[Line, Sequence[Frame | Lost]], now_ns: int) -> Events:
+        """One batch: listings, everything found and the timers until now. Shape (n,)."""
+        listed, self._rows = self._rows, []
+        timers = [
+            row(Kind.TIMER, at_ns, Source.CLOCK)
+            for at_ns in range(self._timer_ns + TIMER_NS, now_ns + 1, TIMER_NS)
+        ]
+        self._timer_ns += len(timers) * TIMER_NS
+        brought = [_rows(self.channels[line], items) for line, items in found.items()]
+        silent = self.market.silent(now_ns, SILENT_NS)
+        events = self._merge.take((listed, timers, *brought, silent))
+        self.resolved.update(events["market"][events["kind"] == Kind.RESOLVED].tolist())
+        return events
+
+    def errands(self, now_ns: int) -> list[Errand]:
+        """What has to be told to the venues now."""
+        told, self._errands = self._errands, []
+        for wish in self.market.resyncs(now_ns):
+            told.append(_of_market(polymarket.unsubscribe, wish.market))
+            told.append(_of_market(polymarket.subscribe, wish.market))
+        for channel in self.bolt.wanted:
+            told.append(Errand(Line.BOLT, self._bolt_subscriptions([channel])))
+        self.bolt.wanted.clear()
+        if self.coinbase.wanted:
+            told.append(Errand(Line.COINBASE, reconnect=self.coinbase.wanted))
+        return told
+
+    def subscriptions(self, line: Line) -> list[bytes]:
+        """What a new connection has to be told first; nothing while nothing is wanted."""
+        if line == Line.MARKET:
+            tokens = self.market.asset_ids()
+            return [polymarket.subscribe_first(tokens)] if tokens else []
+        if line == Line.COINBASE:
+            return coinbase.subscriptions([f"{symbol}-USD" for symbol in self._symbols])
+        if line == Line.BOLT:
+            keyed = [self._bolt_key] if self._bolt_key else []
+            return keyed and keyed + self._bolt_subscriptions(BOLT_CHANNELS)
+        return [
+            reference.rtds_subscription(topic, f"{symbol.lower()}/usd")
+            for topic in TOPICS
+            for symbol in self._symbols
+        ]
+
+    def _bolt_subscriptions(self, channels: Sequence[str]) -> list[bytes]:
+        return [
+            reference.bolt_subscription(f"{channel} {symbol}", channel, f"{symbol.lower()}usd")
+            for channel in channels
+            for symbol in self._symbols
+        ]
+
+
+def _rows(channel: Channel, items: Iterable[Frame | Lost]) -> list[Row]:
+    rows: list[Row] = []
+    for one in items:
+        if isinstance(one, Frame):
+            rows += channel.take(one.payload, one.ts_ns)
+        else:
+            rows += channel.disconnected(one.ts_ns)
+    return rows
+
+
+def _of_market(frame_of: Callable[[Iterable[str]], bytes], market: Market) -> Errand:
+    return Errand(Line.MARKET, [frame_of([market.up, market.down])])

@@ -1,0 +1,90 @@
+"""What an engine holds already of the world, so that a restarted session repeats nothing to it.
+
+In: a recovered state and its journal. Out: a Known. Never here: a change of either.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fairwind.core.events import ALL_MARKETS, Events, Kind, Side, empty
+from fairwind.core.units import SECOND_NS
+from fairwind.engine.state import GRID_E4, LEVELS, State
+from fairwind.journal import file, log
+from fairwind.journal.record import Mark
+
+REMEMBERED_NS = 150 * SECOND_NS
+"""A feed repeats prints of the last one or two minutes when it connects."""
+
+
+class Book(NamedTuple):
+    """A valid book: levels as (side, price_e4, size in micro shares)."""
+
+    levels: Sequence[tuple[int, int, int]]
+    stamp_ns: int  # the venue's time of its last change
+    tick_e4: int
+
+
+class Known(NamedTuple):
+    """Windows by (series, start_ns), books by number, newest spot and latest prints."""
+
+    last_ns: int  # time of the last event; 0: there was none
+    next_number: int
+    numbers: Mapping[tuple[int, int], int]  # of windows without a result
+    books: Mapping[int, Book]  # of those that are valid
+    spots: Mapping[int, tuple[int, int]]  # asset: price_e8, the source's time
+    prints: Sequence[tuple[int, int, int]]  # asset, averaging seconds, time of observation
+
+
+def known(state: State, run: Path) -> Known:
+    """What the state and the last two and a half minutes of its journal hold."""
+    last_ns = int(state.record.now_ns)
+    markets = state.record.markets
+    active = state.record.active[: state.record.active_used]
+    latest = _latest(run, last_ns - REMEMBERED_NS)
+    spots = latest[latest["kind"] == Kind.SPOT]
+    prints = latest[latest["kind"] == Kind.REFERENCE]
+    open_ = [markets[slot] for slot in active]
+    return Known(
+        last_ns=last_ns,
+        next_number=_next(markets["number"]),
+        numbers={(int(one["series"]), int(one["start_ns"])): int(one["number"]) for one in open_},
+        books={
+            int(markets[slot]["number"]): _book(state, int(slot))
+            for slot in active
+            if markets[slot]["valid"] == 1
+        },
+        spots={int(one["market"]): (int(one["price"]), int(one["ts_source_ns"])) for one in spots},
+        prints=[(int(one["market"]), int(one["ref"]), int(one["ts_source_ns"])) for one in prints],
+    )
+
+
+def _next(numbers: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> int:
+    """The number after the newest: numbers are given in turn, so only one has no successor."""
+    held = {int(number) for number in numbers if number >= 0}
+    ends = [number for number in held if (number + 1) % ALL_MARKETS not in held]
+    return (ends[0] + 1) % ALL_MARKETS if ends else 0
+
+
+def _book(state: State, slot: int) -> Book:
+    levels: list[tuple[int, int, int]] = []
+    for side in Side.BID, Side.ASK:
+        start = (slot * 2 + side) * LEVELS
+        sizes = state.record.books[start : start + LEVELS]
+        levels += [(side, int(at) * GRID_E4, int(sizes[at])) for at in np.flatnonzero(sizes)]
+    market = state.record.markets[slot]
+    return Book(levels, int(market["book_ts_source_ns"]), int(market["tick_e4"]))
+
+
+def _latest(run: Path, from_ns: int) -> Events:
+    """The journal's events from a time on, read from the newest segment that is old enough."""
+    folder = run / "journal"
+    for number in range(len(log.segment_paths(folder)), 0, -1):
+        found = file.inputs(run, log.beginning(folder, number))
+        parts = [part for part in found if not isinstance(part, Mark)]
+        if number == 1 or (parts and parts[0]["ts_ns"][0] <= from_ns):
+            latest: Events = np.concatenate([empty(0), *parts])
+            return latest[latest["ts_ns"] >= from_ns]
+    return empty(0)

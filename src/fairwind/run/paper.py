@@ -1,0 +1,234 @@
+"""A live session on paper: connections, inbox, engine and journal in one loop.
+
+In: an open session, addresses, a clock. Out: the journal; what is told to whoever watches, after
+its inputs are durable. Never here: an order that leaves the process (the engine simulates fills).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fairwind.core.errors import FairwindError, Fault
+from fairwind.core.events import HORIZONS_S
+from fairwind.core.ids import parse_slug
+from fairwind.core.units import SECOND_NS
+from fairwind.feeds.books import Market
+from fairwind.feeds.discovery import end_ns, from_gamma, is_over, result_e4, wanted
+from fairwind.feeds.gamma import Gamma, Listing
+from fairwind.feeds.socket import Frame, Lost, Settings, Socket
+from fairwind.run.inbox import TIMER_NS, Inbox, Line
+from fairwind.run.known import known
+from fairwind.run.loop import Session
+from fairwind.world.clock import MarketClock
+
+if TYPE_CHECKING:
+    from fairwind.feeds.raw import Recorder
+
+TURN_S = 0.01
+"""Turns come no faster: what arrives meanwhile shares one commit."""
+REFRESH_NS = SECOND_NS
+"""Market time between two looks for windows."""
+RESULT_LATE_NS = 120 * SECOND_NS
+"""A result that did not come on the stream by then is asked for."""
+SILENT_S = 15.0
+PINGS = {
+    Line.MARKET: ("PING", 10.0),
+    Line.RTDS: ("PING", 5.0),
+    Line.BOLT: (None, 10.0),
+    Line.COINBASE: (None, 10.0),
+}
+"""By line: the text that the venue wants to hear, and how often in seconds."""
+
+
+class Addresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a venue is. The defaults are the real ones."""
+
+    gamma: str = "https://gamma-api.polymarket.com"
+    market: str = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
+    rtds: str = "wss://ws-live-data.polymarket.com"
+    bolt: str = "wss://ws-live-v2.polymarket.com/ws"
+    coinbase: str = "wss://advanced-trade-ws.coinbase.com"
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The venue's API key, as PolyBolt wants it."""
+
+    apiKey: str
+    secret: str
+    passphrase: str
+
+
+class Paper:
+    """The loop and everything that it holds. `stop` ends it at the next turn."""
+
+    def __init__(
+        self,
+        session: Session,
+        addresses: Addresses,
+        clock: MarketClock,
+        series: Sequence[int],
+        *,
+        credentials: Credentials | None = None,
+        recorder: "Recorder | None" = None,
+    ) -> None:
+        self.session = session
+        self.clock = clock
+        self.stop = asyncio.Event()
+        self.followed: dict[str, Market] = {}
+        self.missing: dict[str, str] = {}
+        """Windows that should be followed and cannot be, and why."""
+        self.turned_ns = clock.now_ns()
+        self._series = series
+        self._recorder = recorder
+        self._gamma = Gamma(addresses.gamma, speed=clock.speed)
+        self._ready = asyncio.Event()
+        self._looked_ns = 0
+        self._looking: asyncio.Task[None] | None = None
+        key = b"" if credentials is None else _bolt_key(credentials)
+        assets = sorted({number // len(HORIZONS_S) for number in series})
+        held = known(session.state, session.journal.run)
+        self.inbox = Inbox(assets, held, clock.now_ns(), key)
+        self.sockets = {
+            line: Socket(
+                _settings(line, addresses, clock),
+                partial(self.inbox.subscriptions, line),
+                clock=clock.now_ns,
+                ready=self._ready,
+            )
+            for line in Line
+            if line != Line.BOLT or key
+        }
+
+    async def run(self, until_ns: int, pace: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Trade until that market time or `stop`. Raises what Session.feed raises.
+
+        `pace` is what to wait for between two turns; by default news, or the next timer.
+        """
+        pace = pace or self._news
+        try:
+            async with asyncio.TaskGroup() as readers:
+                reading = [readers.create_task(one.run()) for one in self.sockets.values()]
+                try:
+                    await self._turns(until_ns, pace)
+                finally:
+                    for task in reading:
+                        task.cancel()
+                    if self._looking is not None:
+                        self._looking.cancel()
+        except* FairwindError as found:
+            raise found.exceptions[0] from None
+
+    async def connected(self) -> None:
+        """Wait until every line that has something to say is connected."""
+        while any(
+            self.inbox.subscriptions(line) and not socket.connected
+            for line, socket in self.sockets.items()
+        ):
+            await asyncio.sleep(0.002)
+
+    async def caught_up(self) -> None:
+        """Wait until all that the venues have sent is here."""
+        await asyncio.gather(*(one.caught_up() for one in self.sockets.values()))
+
+    async def _turns(self, until_ns: int, pace: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._turn(self.clock.now_ns())
+            if self.stop.is_set() or self.turned_ns >= until_ns:
+                return
+            await pace()
+
+    async def _news(self) -> None:
+        """Let at least TURN_S pass, then wait for a frame or the next timer."""
+        await asyncio.sleep(TURN_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ready.wait(), TIMER_NS / SECOND_NS / self.clock.speed)
+
+    async def _turn(self, now_ns: int) -> None:
+        """Everything that came by now, through the journal and the engine; then our errands."""
+        self._ready.clear()
+        found = {line: socket.drain() for line, socket in self.sockets.items()}
+        self._record(found)
+        events = self.inbox.take(found, now_ns)
+        if len(events):
+            await asyncio.to_thread(self.session.feed, events)
+        for errand in self.inbox.errands(now_ns):
+            if errand.reconnect:
+                self.sockets[errand.line].reconnect(errand.reconnect)
+            else:
+                await self.sockets[errand.line].send(errand.frames)
+        await self._follow(now_ns)
+        self.turned_ns = now_ns
+
+    async def _follow(self, now_ns: int) -> None:
+        """Look for windows beside the turns; a market that stands waits for us."""
+        if self._looking is None and now_ns - self._looked_ns >= REFRESH_NS:
+            self._looked_ns = now_ns
+            self._looking = asyncio.create_task(self._look(now_ns))
+        if self._looking is not None and (self.clock.stepped or self._looking.done()):
+            await self._looking
+            self._looking = None
+
+    async def _look(self, now_ns: int) -> None:
+        """Follow what should be followed, ask for results that did not come, forget the rest."""
+        for slug in {*self.inbox.unresolved(), *wanted(self._series, now_ns)} - {*self.followed}:
+            listing = await self._listing(slug, now_ns)
+            if listing is not None:
+                number = self.inbox.number(*parse_slug(slug))
+                self.followed[slug] = from_gamma(listing.market, number)
+                self.inbox.watch(self.followed[slug], now_ns)
+        for slug, market in list(self.followed.items()):
+            resolved = market.number in self.inbox.resolved
+            if is_over(market, resolved, now_ns):
+                self.inbox.forget(market)
+                del self.followed[slug]
+            elif not resolved and now_ns > end_ns(market) + RESULT_LATE_NS:
+                listing = await self._listing(slug, now_ns)
+                payout_e4 = None if listing is None else result_e4(listing.market)
+                if payout_e4 is not None:
+                    self.inbox.result(market, payout_e4, now_ns)
+
+    async def _listing(self, slug: str, now_ns: int) -> Listing | None:
+        """What the venue says about a window; None, and why in `missing`, when it says nothing."""
+        try:
+            listing = await self._gamma.market(slug)
+        except Fault as error:
+            self.missing[slug] = str(error)
+            return None
+        if listing is None:
+            self.missing[slug] = "not listed yet"
+            return None
+        self.missing.pop(slug, None)
+        if self._recorder is not None:
+            self._recorder.put("gamma", now_ns, listing.payload)
+        return listing
+
+    def _record(self, found: Mapping[Line, Sequence[Frame | Lost]]) -> None:
+        if self._recorder is None:
+            return
+        for line, items in found.items():
+            for one in items:
+                if isinstance(one, Frame):
+                    self._recorder.put(line, one.ts_ns, one.payload)
+                else:
+                    self._recorder.lost(line, one.ts_ns, one.why)
+
+
+def _settings(line: Line, addresses: Addresses, clock: MarketClock) -> Settings:
+    """A standing market is waited for: there, silence says nothing."""
+    ping, every_s = PINGS[line]
+    return Settings(
+        url=getattr(addresses, line.name.lower()),
+        ping=None if clock.stepped else ping,
+        ping_every_s=every_s,
+        silent_s=1e9 if clock.stepped else SILENT_S,
+        speed=clock.speed,
+    )
+
+
+def _bolt_key(credentials: Credentials) -> bytes:
+    words = msgspec.structs.asdict(credentials)
+    return msgspec.json.encode({"op": "auth", "rid": "auth", "auth": words})

@@ -1,0 +1,189 @@
+"""A paper session from its first line to its last: run directory, market, loop, farewell.
+
+In: a plan. Out: a run directory whose journal proves itself. Never here: a session that goes on
+after its journal failed; a run continued with other settings than it began with.
+"""
+
+import asyncio
+import shlex
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import numpy as np
+
+from fairwind import __version__
+from fairwind.core import clock as wall
+from fairwind.core import controls
+from fairwind.core.config import Config, configure
+from fairwind.core.errors import BadInput
+from fairwind.core.events import Events, Kind
+from fairwind.engine.contract import StrategySpec
+from fairwind.engine.run import roster
+from fairwind.journal import file
+from fairwind.journal.record import Mark
+from fairwind.run import built_in
+from fairwind.run.inbox import TIMER_NS
+from fairwind.run.loop import Session
+from fairwind.run.paper import Addresses, Credentials, Paper
+from fairwind.world.clock import MarketClock
+
+BUILT_IN, POLYMARKET = "built-in", "polymarket"
+
+Watch = Callable[[Paper], Coroutine[Any, Any, None]]
+"""Shows a session while it runs; it is cancelled when the session ends."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to trade, where and for how long."""
+
+    run: Path
+    config: Config = Config()
+    venue: str = BUILT_IN
+    address: str = ""  # of a built-in market that runs already
+    market: tuple[str, ...] = ()  # options of `fairwind venue` for one that is begun
+    for_ns: int | None = None  # market time; None: until the market ends or ctrl-C
+    record: bool = False
+    credentials: Credentials | None = None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a session trades, the market's clock, when it ends and how it is stepped."""
+
+    addresses: Addresses
+    clock: MarketClock
+    end_ns: int | None = None
+    console: built_in.Console | None = None
+
+
+async def trade(plan: Plan, watch: Watch) -> Session:
+    """Run a session to its end; the closed session is returned.
+
+    Raises what Session raises, Fault when there is no market, BadInput for other settings than
+    the run began with.
+    """
+    session = Session(plan.run, _meta(plan))
+    try:
+        async with AsyncExitStack() as stack:
+            place = await stack.enter_async_context(_place(plan, session))
+            _open(session, plan.config, place.clock.now_ns())
+            paper = Paper(
+                session,
+                place.addresses,
+                place.clock,
+                _series(plan.config),
+                credentials=plan.credentials,
+            )
+            watching = asyncio.create_task(watch(paper))
+            stack.callback(watching.cancel)
+            _stop_on_signals(paper)
+            await paper.run(_until_ns(plan, place), _pace(paper, place))
+    finally:
+        session.close()
+    return session
+
+
+def source_of(plan: Plan) -> str:
+    """What the journal says of where its inputs come from; a market can be begun from it again."""
+    return shlex.join([plan.venue, *plan.market])
+
+
+@asynccontextmanager
+async def _place(plan: Plan, session: Session) -> AsyncIterator[Place]:
+    last_ns = int(session.state.record.now_ns)
+    if plan.venue == POLYMARKET:
+        yield _checked(Place(Addresses(), MarketClock(wall.now_ns())), last_ns)
+        return
+    options = shlex.split(session.journal.meta.source)[1:]
+    async with httpx.AsyncClient(timeout=built_in.ANSWER_S) as client, AsyncExitStack() as stack:
+        address = plan.address or await stack.enter_async_context(built_in.began(options))
+        console = built_in.Console(address, client)
+        state = await console.clock()
+        if last_ns and (state.stepped or not plan.address):
+            await console.seek(last_ns)
+            state = await console.clock()
+        clock = MarketClock(state.now_ns, state.speed, stepped=state.stepped)
+        place = Place(built_in.addresses(address), clock, state.end_ns, console)
+        yield _checked(place, last_ns)
+
+
+def _checked(place: Place, last_ns: int) -> Place:
+    now_ns = place.clock.now_ns()
+    if now_ns < last_ns:
+        raise BadInput(
+            f"expected a market whose time is not before the run's last event ({last_ns}), found "
+            f"one at {now_ns}; begin a new run, or start the market that this run belongs to"
+        )
+    return place
+
+
+def _open(session: Session, config: Config, now_ns: int) -> None:
+    """Give a new run its settings; see that a continued one has the same."""
+    encoded = [controls.encode(now_ns, control) for control in configure(config)]
+    opening: Events = np.concatenate([event for event, _ in encoded])
+    if session.events == 0:
+        session.feed(opening, {int(event["price"][0]): payload for event, payload in encoded})
+        return
+    found = _opening(session.journal.run)
+    if found["price"].tolist() != opening["price"].tolist():
+        raise BadInput(
+            f"{session.journal.run}: expected the settings that this run began with, found others; "
+            "begin a new run, or give the same --config and --set"
+        )
+
+
+def _opening(run: Path) -> Events:
+    """The controls that a run began with: those at its first moment."""
+    first = next(part for part in file.inputs(run) if not isinstance(part, Mark))
+    at_once = first[first["ts_ns"] == first["ts_ns"][0]]
+    opening: Events = at_once[at_once["kind"] == Kind.CONTROL]
+    return opening
+
+
+def _meta(plan: Plan) -> file.Meta:
+    return file.Meta(
+        code=__version__,
+        created_ns=wall.now_ns(),
+        source=source_of(plan),
+        strategies=tuple(spec.id for spec in roster()),
+    )
+
+
+def _series(config: Config) -> list[int]:
+    """The series that strategies trade which are switched on."""
+
+    def is_on(spec: StrategySpec) -> bool:
+        return bool(config.strategies.get(spec.id, {}).get("enabled", spec.enabled))
+
+    return sorted({spec.series for spec in roster() if spec.series >= 0 and is_on(spec)})
+
+
+def _until_ns(plan: Plan, place: Place) -> int:
+    ends = [] if place.end_ns is None else [place.end_ns]
+    if plan.for_ns is not None:
+        ends.append(place.clock.now_ns() + plan.for_ns)
+    return min(ends, default=np.iinfo(np.int64).max)
+
+
+def _pace(paper: Paper, place: Place) -> Callable[[], Awaitable[None]] | None:
+    """A market that stands is moved from timer to timer, each frame waited for."""
+    console, clock = place.console, place.clock
+    if console is None or not clock.stepped:
+        return None
+
+    async def step() -> None:
+        await paper.connected()
+        clock.move((clock.now_ns() // TIMER_NS + 1) * TIMER_NS)
+        await console.step(clock.now_ns())
+        await paper.caught_up()
+
+    return step
+
+
+def _stop_on_signals(paper: Paper) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, paper.stop.set)
