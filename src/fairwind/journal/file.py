@@ -72,10 +72,12 @@ class Journal:
 
     def __init__(self, run: Path, meta: Meta) -> None:
         self.run = run
+        self._marked = True
         for folder in ("journal", "snapshots", "payloads", "tables"):
             with log.faults(run / folder):
                 (run / folder).mkdir(parents=True, exist_ok=True)
-        log.sync_folder(run)
+        with log.faults(run):
+            log.sync_folder(run)
         self._lock = _locked(run)
         try:
             self.newest = newest_snapshot(run)
@@ -98,7 +100,7 @@ class Journal:
 
     @property
     def broken(self) -> bool:
-        """Whether a DiskFault has ended the writing; what is durable stays, opening goes on."""
+        """Whether a commit failed; nothing more is written, what was durable before stays."""
         return self._log.broken
 
     @property
@@ -114,7 +116,9 @@ class Journal:
         return tuple(reason for reason in wrong if reason)
 
     def append_inputs(self, events: Events) -> None:
-        """Add events, shape (n,), to the next commit."""
+        """Add events, shape (n,), to the next commit. The batch before it must be marked."""
+        assert self._marked, "the last batch was broken off; open the run again"
+        self._marked = False
         for start in range(0, len(events), FRAME_EVENTS_MAX):
             part = events[start : start + FRAME_EVENTS_MAX]
             self._log.append(Kind.INPUT, part.tobytes())
@@ -128,6 +132,7 @@ class Journal:
     def mark(self, events: int, digest: int) -> None:
         """Say that the outputs of the first `events` events are complete."""
         self._log.append(Kind.MARK, record.pack_mark(record.Mark(events, digest)))
+        self._marked = True
 
     def commit(self) -> None:
         """Make what was appended durable."""
@@ -158,9 +163,9 @@ class Journal:
         return payload_of(self.run, number)
 
     def close(self) -> None:
-        """Commit and seal the last segment; after a DiskFault only let go."""
+        """Commit and seal the last segment; only let go of a run that was broken off in a batch."""
         try:
-            if not self.broken:
+            if self._marked and not self.broken:
                 self.commit()
                 self._log.seal()
         finally:
@@ -319,7 +324,8 @@ def _payload_path(run: Path, number: int) -> Path:
 
 def _locked(run: Path) -> int:
     """A lock that ends with the process, however it ends."""
-    file = os.open(run, os.O_RDONLY)
+    with log.faults(run):
+        file = os.open(run, os.O_RDONLY)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -66,8 +66,8 @@ class Log:
 
     What stands before `start` is taken to be whole, as far as `walk` does. `damage` is what was
     cut, or None; `snapshots` the payloads of the SNAPSHOT frames behind `start`. Raises Corrupt
-    on any other damage and DiskFault when the disk does not take the bytes; after a
-    DiskFault the log is `broken` and takes nothing more.
+    on any other damage and DiskFault when the disk does not take the bytes; then the log is
+    `broken` and takes nothing more.
     """
 
     def __init__(self, folder: Path, start: Position | None = None) -> None:
@@ -155,17 +155,21 @@ class Log:
     @contextmanager
     def _whole_or_broken(self) -> Iterator[None]:
         """Take back a commit that did not become durable, so that the file ends with a frame."""
-        assert not self.broken, "this log met a disk fault; open the run again"
+        assert not self.broken, "this log was broken off in a commit; open the run again"
+        self.broken = True
         try:
             yield
-        except DiskFault:
-            self.broken = True
-            with suppress(OSError):
-                if self._file >= 0:
-                    os.ftruncate(self._file, self.position.offset)
-                    os.fsync(self._file)
-            self.close()
-            raise
+            self.broken = False
+        finally:
+            if self.broken:
+                self._take_back()
+
+    def _take_back(self) -> None:
+        with suppress(OSError):
+            if self._file >= 0:
+                os.ftruncate(self._file, self.position.offset)
+                os.fsync(self._file)
+        self.close()
 
 
 def walk(folder: Path, position: Position | None = None) -> Iterator[Frame | Damage]:
