@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairwind.core.errors import BadInput, Corrupt, DiskFault
+from fairwind.core.events import empty
 from fairwind.core.units import SECOND_NS
 from fairwind.feeds.recorded import raw
 from fairwind.feeds.recorded.raw import Cut, Mark, Record, Recorder, read
+from fairwind.feeds.recorded.recording import Recording
+from fairwind.feeds.recorded.source import open_source
 
 NS = 1_790_000_000 * SECOND_NS
 FIRST = Record(NS, "market", Mark.FRAME, b'{"event_type":"book"}')
@@ -250,3 +253,19 @@ def test_a_folder_that_cannot_be_is_a_disk_fault(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DiskFault, match="expected the disk to work"):
         Recorder(tmp_path / "file" / "frames")
+
+
+def test_recorded_frames_are_opened_as_a_source_where_they_can_be_decoded(tmp_path: Path) -> None:
+    path = write(tmp_path, FIRST)
+    decoded = Recording(events=empty(3))
+    opened: list[Path] = []
+
+    def decode(found: Path) -> Recording:
+        opened.append(found)
+        return decoded
+
+    for one in (path, tmp_path):
+        assert open_source(str(one), decode=decode) is decoded
+        with pytest.raises(BadInput, match="found recorded frames; make an event file"):
+            open_source(str(one))
+    assert opened == [path, tmp_path]

@@ -17,6 +17,7 @@ from fairwind.feeds.recorded import (
     chainlink,
     clob_frames,
     eventfile,
+    raw,
     read,
     samples,
 )
@@ -75,6 +76,7 @@ FRAMES = Kind(
     "raw frames of the venue's market channel (JSON lines)",
     lambda path, depth, strict: clob_frames.load(path, strict=strict),
 )
+RECORDED = ("recorded-frames", "what `fairwind record` wrote (*.frames, or a folder of them)")
 _TABLES: tuple[tuple[Kind, Sequence[str]], ...] = (
     (BOOKS, btc15m_books.COLUMNS),
     (QUOTES, btc15m_bba.COLUMNS),
@@ -93,18 +95,24 @@ def sources() -> list[tuple[str, str]]:
     kinds = (EVENTS, WINDOW_EVENTS, BOOKS, QUOTES, POLLED, ORACLE, ORACLE_WINDOWS, FRAMES)
     named = [(f"sample {name}", f"data in the package {name}") for name in samples.SAMPLES]
     return [(kind.name, kind.about) for kind in kinds] + [
+        RECORDED,
         *named,
         (f"sample {samples.ALL}", "all samples, where no window is in two of them"),
     ]
 
 
 def open_source(
-    text: str, *, quote_depth_shares: float = QUOTE_DEPTH_SHARES, tolerate: bool = False
+    text: str,
+    *,
+    quote_depth_shares: float = QUOTE_DEPTH_SHARES,
+    tolerate: bool = False,
+    decode: Callable[[Path], Recording] | None = None,
 ) -> Recording:
     """The recording named by `text`: a file, a folder, or a sample's name.
 
     `quote_depth_shares` stands at quotes that were recorded without a size. With `tolerate`, rows
-    that cannot be read are counted instead of refused. Raises BadInput.
+    that cannot be read are counted instead of refused. `decode` turns frames that were recorded
+    live into what they would have been live; without it they are refused. Raises BadInput.
     """
     if not LEAST_DEPTH_SHARES <= quote_depth_shares < 1e9:
         raise BadInput(
@@ -112,6 +120,13 @@ def open_source(
             f" found {quote_depth_shares}"
         )
     path = Path(text)
+    if raw.is_recording(path):
+        if decode is None:
+            raise BadInput(
+                f"{path}: expected a source of events, found recorded frames; make an event file "
+                "of them with `fairwind import` first"
+            )
+        return decode(path)
     if path.is_dir():
         return _folder(path, quote_depth_shares, not tolerate)
     if path.is_file():
@@ -186,4 +201,4 @@ def _opened(path: Path, depth: float, strict: bool) -> Recording:
 
 
 def _known() -> str:
-    return "; ".join(about for _, about in sources()[:8])
+    return "; ".join(about for _, about in sources()[:9])
