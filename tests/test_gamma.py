@@ -131,6 +131,10 @@ def test_a_list_without_an_end_is_given_up() -> None:
         ({"endDate": "2026-09-21T14:25:00Z"}, "an end one horizon after the start"),
         ({"version": "v2"}, "a market of this kind"),
         ({"clobTokenIds": ""}, "cannot be used"),
+        (
+            {"closed": True, "umaResolutionStatus": "resolved", "outcomePrices": '["1", "1"]'},
+            "two payouts of a dollar",
+        ),
         ({"slug": SLUG.replace("btc", "eth")}, f"expected the market {SLUG}, found eth-updown"),
         ({"conditionId": None}, "known shape"),
     ],

@@ -21,7 +21,7 @@ from fairwind.core.errors import BadInput, Fault
 from fairwind.core.events import HORIZONS_S
 from fairwind.core.ids import parse_slug
 from fairwind.core.units import SECOND_NS
-from fairwind.feeds.discovery import GammaMarket, events_page, from_gamma, gamma_market
+from fairwind.feeds.discovery import GammaMarket, events_page, from_gamma, gamma_market, result_e4
 from fairwind.feeds.frames import BadFrame, decoded, stamp_ns
 
 ATTEMPTS_MAX = 4
@@ -191,6 +191,7 @@ class Gamma:
         found = self._read(gamma_market, payload)
         try:
             from_gamma(found, 0)
+            result_e4(found)
         except BadFrame as error:
             raise Fault(
                 f"{self._rest.url}: {slug} is not traded, its market cannot be used ({error}); "
