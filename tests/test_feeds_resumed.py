@@ -9,7 +9,7 @@ from fairwind.core.events import Kind
 from fairwind.feeds.binance import Binance
 from fairwind.feeds.coinbase import Coinbase
 from fairwind.feeds.kpis import Count
-from fairwind.feeds.reference import Prints, Rtds
+from fairwind.feeds.reference import PolyBolt, Prints, Rtds
 
 STAMP = "2026-09-21T14:13:20.5Z"
 
@@ -135,3 +135,16 @@ def test_the_time_since_the_last_remembered_observation_is_a_gap() -> None:
     message = {"topic": "crypto_prices_chainlink", "type": "update", "payload": payload}
     assert len(feed.take(dump(message), NS)) == 1
     assert feed.kpis.counts[Count.GAPS] == 1
+
+
+def test_a_first_frame_without_a_past_is_no_fault() -> None:
+    feeds = Rtds(Prints()), PolyBolt(Prints())
+    topics = ("crypto_prices", "crypto_prices_twap_sixty")
+    for kind, topic in [(kind, topic) for kind in ("subscribe", "update") for topic in topics]:
+        payload = {"symbol": "eth/usd", "data": []}
+        assert feeds[0].take(dump({"topic": topic, "type": kind, "payload": payload}), NS) == []
+    channel = {"channel": "price.crypto", "seq": 1, "snapshot": True}
+    payload = {"symbol": "ethusd", "source": "chainlink", "data": []}
+    assert feeds[1].take(dump({**channel, "payload": payload}), NS) == []
+    assert feeds[0].kpis.counts == {Count.MESSAGES: 4, Count.IGNORED: 4}
+    assert feeds[1].kpis.counts == {Count.MESSAGES: 1, Count.IGNORED: 1}

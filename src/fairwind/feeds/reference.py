@@ -232,9 +232,9 @@ class Rtds:
         points = _points(found)
         oracle = "/" in found.symbol
         asset = asset_number(found.symbol)
-        if message.type == "update":
+        if points and message.type == "update":
             self.kpis.age(ts_ns - _observed_ns(points[-1], ts_ns))
-        if asset is None:
+        if asset is None or not points:
             self.kpis.add(Count.IGNORED)
             return []
         if not oracle and message.topic == RTDS_BINANCE:
@@ -319,9 +319,9 @@ class PolyBolt:
         found = decoded(_bolt_payload, bytes(message.payload))
         points = _points(found)
         asset = asset_number(found.symbol)
-        if not message.snapshot:
+        if points and not message.snapshot:
             self.kpis.age(ts_ns - _observed_ns(points[-1], ts_ns))
-        if asset is None or found.source not in (None, ORACLE):
+        if asset is None or not points or found.source not in (None, ORACLE):
             self.kpis.add(Count.IGNORED)
             return []
         if message.channel == BOLT_POINT and found.source is None:
@@ -340,8 +340,8 @@ def asset_number(symbol: str) -> int | None:
 
 
 def _points(payload: RtdsPayload | BoltPayload) -> list[Point]:
-    """Its observations, at least one; BadFrame when there is none."""
-    if payload.data:
+    """Its observations: none in a first frame when nothing came before it. Raises BadFrame."""
+    if payload.data is not None:
         return payload.data
     if payload.timestamp is None or payload.value is None:
         raise BadFrame(Reason.SHAPE, "an observation", payload)
