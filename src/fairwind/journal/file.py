@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -112,8 +111,11 @@ class Journal:
     def skipped(self) -> tuple[str, ...]:
         """Snapshots that opening could not use though the journal names them, and why."""
         named = [_SNAPSHOT.unpack(payload) for payload in self._log.snapshots]
-        wrong = (wrong_snapshot(self.run, *one) for one in reversed(named[-SNAPSHOTS_MAX:]))
-        return tuple(reason for reason in wrong if reason)
+        return tuple(
+            f"expected the snapshot that the journal names after {events} events, found {found}"
+            for events, digest in reversed(named[-SNAPSHOTS_MAX:])
+            if (found := wrong_snapshot(self.run, events, digest))
+        )
 
     def append_inputs(self, events: Events) -> None:
         """Add events, shape (n,), to the next commit. The batch before it must be marked."""
@@ -235,13 +237,13 @@ def batches(run: Path, after: Position | None, least: int) -> Iterator[Batch]:
             continue
         mark, marked = part, len(parts)
         if held >= least:
-            yield Batch(np.concatenate(parts), mark)
+            yield Batch(record.joined(parts), mark)
             held, marked, mark = 0, 0, None
             parts.clear()
     if marked:
-        yield Batch(np.concatenate(parts[:marked]), mark)
+        yield Batch(record.joined(parts[:marked]), mark)
     if len(parts) > marked:
-        yield Batch(np.concatenate(parts[marked:]), None)
+        yield Batch(record.joined(parts[marked:]), None)
 
 
 def outputs(run: Path, table: str) -> Iterator[NDArray[Any]]:
@@ -269,8 +271,7 @@ def payload_of(run: Path, number: int) -> bytes:
 def newest_snapshot(run: Path) -> Snapshot | None:
     """The newest one that is what the journal names; None when none is. Changes nothing."""
     for path in sorted((run / "snapshots").glob("*.snap"), reverse=True):
-        with log.faults(path):
-            packed = path.read_bytes()
+        packed = _read(path)
         if len(packed) < _POSITION.size:
             continue
         size, *values = _POSITION.unpack_from(packed)
@@ -282,16 +283,19 @@ def newest_snapshot(run: Path) -> Snapshot | None:
 
 
 def wrong_snapshot(run: Path, events: int, digest: bytes) -> str:
-    """What is wrong with the snapshot that the journal names so; empty when nothing is."""
+    """What lies in the place of a snapshot that the journal names; empty when it is that one."""
     path = _snapshot_path(run, events)
+    if not path.exists():
+        return f"no file {path}"
+    return "" if _digest(_read(path)) == digest else f"other bytes in {path}"
+
+
+def _read(snapshot: Path) -> bytes:
+    """Its bytes, or none where the disk does not give them: an older snapshot does as well."""
     try:
-        with log.faults(path):
-            found = _digest(path.read_bytes()) == digest
-    except FairwindError as error:
-        return str(error)
-    return (
-        "" if found else f"{path}: expected the snapshot that the journal names, found other bytes"
-    )
+        return snapshot.read_bytes()
+    except OSError:
+        return b""
 
 
 def _named_behind(run: Path, position: Position, digest: bytes) -> bool:

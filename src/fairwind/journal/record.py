@@ -7,6 +7,7 @@ Never here: files (journal/log.py).
 import hashlib
 import itertools
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -100,6 +101,11 @@ def pack_mark(mark: Mark) -> bytes:
 def events_of(frame: Frame) -> Events:
     """The events of an INPUT frame, as a view of the mapped file."""
     return np.frombuffer(frame.payload, EVENT)
+
+
+def joined(parts: Sequence[Events]) -> Events:
+    """The events of many small frames as one array; NumPy's own joining compares their layouts."""
+    return np.frombuffer(b"".join(part.data for part in parts), EVENT)
 
 
 def rows_of(frame: Frame) -> tuple[str, NDArray[Any]]:

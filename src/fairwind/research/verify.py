@@ -4,7 +4,6 @@ In: a run directory. Out: a verdict; the first difference by event, table, row a
 Never here: a change to the run.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,9 @@ from fairwind.engine.state import State, fresh
 from fairwind.journal import file, log, record
 from fairwind.journal.record import Kind
 from fairwind.run.loop import Rows, outputs
+
+Parts = dict[str, list[NDArray[Any]]]
+"""Rows by table, in pieces; a table without rows may be absent."""
 
 BATCH_SIZES = (1, 16, 256, 65_536)
 SINGLE_EVENTS_MAX = 20_000
@@ -71,7 +73,7 @@ class _Batch(msgspec.Struct):
 
     first: int  # number of the first event
     events: Events
-    rows: Rows
+    rows: Parts
     mark: record.Mark | None  # None after a crash, for inputs whose outputs were lost
 
 
@@ -84,13 +86,14 @@ class _Engine:
         self._out = Out.fresh()
         self.state: State = fresh(specs)
 
-    def __call__(self, events: Events) -> Rows:
+    def __call__(self, events: Events) -> Parts:
         """All rows that the engine makes of `events`."""
-        parts: dict[str, list[NDArray[Any]]] = {table: [] for table in TABLES}
+        parts: Parts = {}
         for rows in outputs(self.state, events, self._out, self._payload_of, self._specs):
             for table, part in rows.items():
-                parts[table].append(part.copy())
-        return _joined(parts)
+                if len(part):
+                    parts.setdefault(table, []).append(part.copy())
+        return parts
 
     def _payload_of(self, number: int) -> bytes:
         return file.payload_of(self._run, number)
@@ -134,22 +137,15 @@ def _rerun(run: Path, specs: Sequence[StrategySpec] | None) -> tuple[Verdict, di
     rows = dict.fromkeys(TABLES, 0)
     marks: dict[int, int] = {}
     divergence = None
-    for batch in _batches(run):
-        made = engine(batch.events)
-        if batch.mark is None:
+    for group in _groups(run):
+        if not _says_again(engine, group):
+            divergence = _first_difference(run, group, rows, specs)
             break
-        divergence = _different_row(run, batch, made, specs)
-        if divergence is not None:
-            divergence = msgspec.structs.replace(
-                divergence, row=divergence.row + rows[divergence.table]
-            )
-            break
-        divergence = _different_digest(batch.first, engine.state, batch.mark)
-        if divergence is not None:
-            break
-        marks[batch.mark.events] = batch.mark.digest
-        for table, part in made.items():
-            rows[table] += len(part)
+        for batch in group:
+            if batch.mark is None:
+                break
+            marks[batch.mark.events] = batch.mark.digest
+            rows |= {table: rows[table] + sum(map(len, batch.rows[table])) for table in batch.rows}
     proved = max(marks, default=0)
     verdict = Verdict(
         events=engine.state.events(),
@@ -160,6 +156,50 @@ def _rerun(run: Path, specs: Sequence[StrategySpec] | None) -> tuple[Verdict, di
         divergence=divergence,
     )
     return verdict, marks
+
+
+def _says_again(engine: _Engine, group: Sequence[_Batch]) -> bool:
+    """Whether an engine that stands before the group says what the journal holds for it.
+
+    Digests are compared at every mark; rows together, because a live run has few in each batch.
+    """
+    recorded: Parts = {}
+    made: Parts = {}
+    for batch in group:
+        rows = engine(batch.events)
+        if batch.mark is None:
+            break
+        if _different_digest(batch.first, engine.state, batch.mark) is not None:
+            return False
+        for found, more in ((recorded, batch.rows), (made, rows)):
+            for table, parts in more.items():
+                found.setdefault(table, []).extend(parts)
+    before, again = _joined(recorded), _joined(made)
+    return all(_place(before[table], again[table]) is None for table in TABLES)
+
+
+def _first_difference(
+    run: Path, group: Sequence[_Batch], rows: dict[str, int], specs: Sequence[StrategySpec] | None
+) -> Divergence | None:
+    """The first difference in a group that has one; `rows` are those before it, by table."""
+    engine = _Engine(run, specs)
+    counts = dict(rows)
+    for events in _cut(run, max(BATCH_SIZES), group[0].first):
+        engine(events)
+    for batch in group:
+        made = _joined(engine(batch.events))
+        if batch.mark is None:
+            break
+        divergence = _different_row(run, batch, made, specs)
+        if divergence is not None:
+            row = divergence.row + counts[divergence.table]
+            return msgspec.structs.replace(divergence, row=row)
+        divergence = _different_digest(batch.first, engine.state, batch.mark)
+        if divergence is not None:
+            return divergence
+        for table, part in made.items():
+            counts[table] += len(part)
+    return None
 
 
 def _rebatched(
@@ -181,13 +221,14 @@ def _different_row(
     run: Path, batch: _Batch, made: Rows, specs: Sequence[StrategySpec] | None
 ) -> Divergence | None:
     """The first differing row of a batch; row numbers count from the batch's first."""
-    places = {table: _place(batch.rows[table], made[table]) for table in TABLES}
+    held = _joined(batch.rows)
+    places = {table: _place(held[table], made[table]) for table in TABLES}
     differing = {table: row for table, row in places.items() if row is not None}
     if not differing:
         return None
     event, table = _origin(run, batch, differing, specs)
     row = differing[table]
-    recorded, again = batch.rows[table][row : row + 1], made[table][row : row + 1]
+    recorded, again = held[table][row : row + 1], made[table][row : row + 1]
     field, expected, found = "", "the recorded row", "none"
     if len(again) and not len(recorded):
         expected, found = "no row", "one"
@@ -221,7 +262,7 @@ def _origin(
     for at in range(len(batch.events)):
         made = engine(batch.events[at : at + 1])
         for table, row in rows.items():
-            counts[table] += len(made[table])
+            counts[table] += sum(map(len, made.get(table, ())))
             if counts[table] > row:
                 return batch.first + at, table
     return None, next(iter(rows))
@@ -243,20 +284,14 @@ def _different_snapshot(run: Path) -> Divergence | None:
     frames = (frame for frame in file.frames(run) if frame.kind == Kind.SNAPSHOT)
     digests = dict(file._SNAPSHOT.unpack(frame.payload) for frame in frames)
     for events, digest in list(digests.items())[-file.SNAPSHOTS_MAX :]:
-        path = file._snapshot_path(run, events)
-        found = f"no file {path}"
-        if path.exists():
-            with log.faults(path):
-                packed = path.read_bytes()
-            if hashlib.blake2b(packed, digest_size=32).digest() == digest:
-                continue
-            found = f"other bytes in {path}"
-        return Divergence(
-            event=events - 1,
-            last_event=events - 1,
-            expected=f"the snapshot that the journal names after {events} events",
-            found=found,
-        )
+        found = file.wrong_snapshot(run, events, digest)
+        if found:
+            return Divergence(
+                event=events - 1,
+                last_event=events - 1,
+                expected=f"the snapshot that the journal names after {events} events",
+                found=found,
+            )
     return None
 
 
@@ -273,24 +308,36 @@ def _bytes(rows: NDArray[Any]) -> NDArray[np.uint8]:
     return rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
 
 
+def _groups(run: Path) -> Iterator[list[_Batch]]:
+    """The batches of a run, as many at once as have the events of the largest batch size."""
+    group: list[_Batch] = []
+    for batch in _batches(run):
+        group.append(batch)
+        if batch.first + len(batch.events) - group[0].first >= max(BATCH_SIZES):
+            yield group
+            group = []
+    if group:
+        yield group
+
+
 def _batches(run: Path) -> Iterator[_Batch]:
     """The inputs and outputs of a run from mark to mark."""
     first = 0
     events: list[Events] = []
-    rows: dict[str, list[NDArray[Any]]] = {table: [] for table in TABLES}
+    rows: Parts = {}
     for frame in file.frames(run):
         if frame.kind == Kind.INPUT:
             events.append(record.events_of(frame))
         elif frame.kind == Kind.OUTPUT:
             table, part = record.rows_of(frame)
-            rows[table].append(part)
+            rows.setdefault(table, []).append(part)
         elif frame.kind == Kind.MARK:
-            batch = _Batch(first, _concatenated(events), _joined(rows), record.mark_of(frame))
+            batch = _Batch(first, record.joined(events), rows, record.mark_of(frame))
             yield batch
             first += len(batch.events)
-            events, rows = [], {table: [] for table in TABLES}
+            events, rows = [], {}
     if events:
-        yield _Batch(first, _concatenated(events), _joined(rows), None)
+        yield _Batch(first, record.joined(events), rows, None)
 
 
 def _cut(run: Path, size: int, limit: int) -> Iterator[Events]:
@@ -303,23 +350,22 @@ def _cut(run: Path, size: int, limit: int) -> Iterator[Events]:
         kept.append(part[:limit])
         limit -= len(kept[-1])
         held += len(kept[-1])
-        if held >= size:
-            events = _concatenated(kept)
+        if held >= max(size, *BATCH_SIZES):
+            events = record.joined(kept)
             whole = held - held % size
             yield from (events[at : at + size] for at in range(0, whole, size))
             kept, held = [events[whole:]], held - whole
         if not limit:
             break
-    if held:
-        yield _concatenated(kept)
+    events = record.joined(kept)
+    yield from (events[at : at + size] for at in range(0, held, size))
 
 
-def _joined(parts: dict[str, list[NDArray[Any]]]) -> Rows:
-    return {table: np.concatenate([np.empty(0, TABLES[table]), *parts[table]]) for table in parts}
-
-
-def _concatenated(events: list[Events]) -> Events:
-    return np.concatenate([np.empty(0, EVENT), *events])
+def _joined(parts: Parts) -> Rows:
+    return {
+        table: np.concatenate([np.empty(0, dtype), *parts.get(table, ())])
+        for table, dtype in TABLES.items()
+    }
 
 
 def _damaged(damage: log.Damage) -> Divergence:
