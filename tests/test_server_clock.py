@@ -11,7 +11,7 @@ from built_in_market import announced
 from test_server_streams import closing
 from websockets.asyncio.client import ClientConnection, connect
 
-from fairwind.core.events import Events
+from fairwind.core.events import Events, Kind
 from fairwind.core.units import SECOND_NS
 from fairwind.world.clock import MarketClock
 from fairwind.world.generator import generate
@@ -22,7 +22,8 @@ from fairwind.world.server.venue import Venue
 
 EVENTS = tape(generate(Knobs(windows=2, quote_rate=0.05, spot_rate=2.0)))
 FIRST_NS = int(EVENTS["ts_ns"][0])
-LISTED_NS = FIRST_NS + 240 * SECOND_NS
+START_NS = int(EVENTS["ts_source_ns"][EVENTS["kind"] == Kind.LISTED][0])
+LISTED_NS = START_NS - 50 * SECOND_NS
 PATHS = ("/ws/market", "/rtds", "/coinbase")
 
 
@@ -133,9 +134,9 @@ def test_after_a_seek_the_market_goes_on_as_if_it_had_never_gone_beyond() -> Non
     later: dict[str, list[str | bytes]] = {}
 
     async def there_and_back(found: Session) -> None:
-        await found.control("step", to_ns=LISTED_NS + 200 * SECOND_NS)
+        await found.control("step", to_ns=LISTED_NS + 100 * SECOND_NS)
         await found.open()
-        await found.control("step", to_ns=LISTED_NS + 230 * SECOND_NS)
+        await found.control("step", to_ns=LISTED_NS + 130 * SECOND_NS)
         clock = await found.control("seek", to_ns=LISTED_NS)
         assert clock["now_ns"] == clock["played_ns"] == LISTED_NS
         for socket in found.sockets.values():

@@ -1,7 +1,7 @@
-"""The console of the built-in market: its clock read, stepped, sought, paused and resumed.
+"""The console of the built-in market: its clock stepped, sought, paused; faults set and cleared.
 
-In: JSON on loopback under `/control`. Out: JSON with the clock. Never here: anything that a real
-venue would offer.
+In: JSON on loopback under `/control`. Out: JSON with the clock or the faults. Never here: anything
+that a real venue would offer.
 """
 
 from typing import TypeVar
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from fairwind.core.errors import BadInput
+from fairwind.world.faults import Fault
 from fairwind.world.server.answers import json_answer, refused
 from fairwind.world.server.app import Market
 
@@ -51,10 +52,13 @@ class Console:
             Route(f"{CONTROL}/seek", self.seek, methods=["POST"]),
             Route(f"{CONTROL}/pause", self.pause, methods=["POST"]),
             Route(f"{CONTROL}/resume", self.resume, methods=["POST"]),
+            Route(f"{CONTROL}/faults", self.faults),
+            Route(f"{CONTROL}/faults", self.add_faults, methods=["POST"]),
+            Route(f"{CONTROL}/faults", self.clear_faults, methods=["DELETE"]),
         ]
 
     async def clock(self, request: Request) -> Response:
-        """Where the market is; every other route answers the same."""
+        """Where the market is; the routes that change the clock answer the same."""
         return json_answer(clock(self._market))
 
     async def step(self, request: Request) -> Response:
@@ -95,6 +99,23 @@ class Console:
         self._market.clock.resume()
         return await self.clock(request)
 
+    async def faults(self, request: Request) -> Response:
+        """The faults that are set, each with how often it has acted; so answer the next two."""
+        return json_answer(self._market.faults.fired())
+
+    async def add_faults(self, request: Request) -> Response:
+        """Set all faults of a list, or none when one of them cannot be."""
+        try:
+            self._market.faults.add(body(await request.body(), list[Fault]))
+        except BadInput as error:
+            return refused(str(error))
+        return await self.faults(request)
+
+    async def clear_faults(self, request: Request) -> Response:
+        """Nothing goes wrong any more."""
+        self._market.faults.clear()
+        return await self.faults(request)
+
 
 def clock(market: Market) -> Clock:
     """Where a market is."""
@@ -115,4 +136,5 @@ def body(sent: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(sent, type=kind)
     except msgspec.DecodeError as error:
-        raise BadInput(f"expected JSON of {kind.__name__}: {error}") from error
+        name = getattr(kind, "__name__", "the right kind")
+        raise BadInput(f"expected JSON of {name}: {error}") from error

@@ -23,6 +23,7 @@ from fairwind.core.events import Events
 from fairwind.core.units import SECOND_NS
 from fairwind.world.clock import MarketClock
 from fairwind.world.console import Clock, Console, clock
+from fairwind.world.front import Front
 from fairwind.world.generator import generate
 from fairwind.world.knobs import Knobs
 from fairwind.world.server import tape
@@ -77,7 +78,8 @@ def bound(port: int) -> Iterator[socket.socket]:
     """A socket on a port of loopback; 0 is any free one. BadInput, Fault as in `serve`."""
     if not 0 <= port <= 65_535:
         raise BadInput(f"port: expected 0 to 65535, found {port}")
-    with socket.socket() as listening:
+    # asyncio sends small answers at once only on sockets that name their protocol
+    with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((LOOPBACK, port))
@@ -105,7 +107,7 @@ async def run(
         address = f"http://{host}:{port}"
         announce(Announcement(address=address, pid=os.getpid(), clock=clock(market)))
 
-    routes = [*Console(market).routes(), Mount("/", app=market)]
+    routes = [*Console(market).routes(), Mount("/", app=Front(market))]
     server = _Server(
         uvicorn.Config(
             Starlette(routes=routes),

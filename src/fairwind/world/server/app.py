@@ -5,18 +5,21 @@ beyond loopback, a console for whoever runs the market.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.routing import Mount, WebSocketRoute
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from fairwind.world.clock import MarketClock
+from fairwind.world.faults import LineName
 from fairwind.world.server.clob import Clob
 from fairwind.world.server.coinbase import Coinbase
 from fairwind.world.server.gamma import Gamma
 from fairwind.world.server.keys import Keys
 from fairwind.world.server.references import References
-from fairwind.world.server.sockets import RESTART, Sockets
+from fairwind.world.server.sockets import RESTART, Connection, Sockets
 from fairwind.world.server.streams import Streams
 from fairwind.world.server.trading import Trading
 from fairwind.world.server.venue import Venue
@@ -29,19 +32,36 @@ SLICE_ROWS = 100
 fit into a reader's buffer several times."""
 
 
+STREAMS = {
+    "/ws/market": LineName.MARKET,
+    "/ws/user": LineName.USER,
+    RTDS: LineName.RTDS,
+    POLYBOLT: LineName.POLYBOLT,
+    COINBASE: LineName.COINBASE,
+}
+
+
 class Market:
-    """A venue, all that serves it, and its time. `waits` as in Trading."""
+    """A venue, all that serves it, and its time. `waits` as in Trading.
+
+    Without a server it is played by `turn`, and read through connections that `connect` gives.
+    """
 
     def __init__(self, venue: Venue, clock: MarketClock, *, waits: bool = True) -> None:
         self.clock = clock
-        self.sockets = Sockets()
+        self.faults = venue.faults
+        self.sockets = Sockets(venue.faults)
         self._waits = waits
-        self._turn = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
         self._serve(venue)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or socket by the routes of the venue as it is now."""
         await self._routes(scope, receive, send)
+
+    def connect(self, name: LineName) -> Connection:
+        """A new connection to a stream."""
+        return self._joins[name](name)
 
     async def play(self, turn_s: float = TURN_S) -> None:
         """Follow the clock until cancelled."""
@@ -51,7 +71,7 @@ class Market:
 
     async def advance(self, to_ns: int, *, drained: bool = False) -> None:
         """Play up to a time; with `drained`, until each socket's transport has all its frames."""
-        async with self._turn:
+        async with self._one_at_a_time:
             await self._advance(to_ns, drained)
 
     async def seek(self, to_ns: int) -> None:
@@ -60,25 +80,34 @@ class Market:
         All connections are closed, and whatever happened beyond the tape is forgotten: accounts,
         orders, keys.
         """
-        async with self._turn:
+        async with self._one_at_a_time:
             await self.sockets.close(RESTART)
             self._trading.abandon()
-            self._serve(Venue(self.venue.tape))
+            self.faults.again()
+            self._serve(Venue(self.venue.tape, self.faults))
             self.clock.move(to_ns)
             await self._advance(to_ns, drained=False)
 
+    def turn(self, to_ns: int) -> None:
+        """Play up to a time at once, and hand what is said to all connections."""
+        frames, answers = self.venue.advance(to_ns)
+        self._streams.publish(frames)
+        self._references.publish(self.venue.prints)
+        self._coinbase.publish(self.venue.prints)
+        self._trading.answered(answers)
+        self.sockets.flush(self.venue.now_ns)
+
     async def _advance(self, to_ns: int, drained: bool) -> None:
         while True:
-            frames, answers = self.venue.advance(self.venue.after(SLICE_ROWS, to_ns))
-            self._streams.publish(frames)
-            self._references.publish(self.venue.prints)
-            self._coinbase.publish(self.venue.prints)
-            self._trading.answered(answers)
+            self.turn(self.venue.after(SLICE_ROWS, to_ns))
             if drained:
                 await self.sockets.drained()
             if self.venue.now_ns >= to_ns:
                 return
             await asyncio.sleep(0)
+
+    async def _socket(self, socket: WebSocket) -> None:
+        await self.connect(STREAMS[socket.scope["path"]]).serve(socket)
 
     def _serve(self, venue: Venue) -> None:
         """Build everything that serves a venue."""
@@ -89,15 +118,18 @@ class Market:
         self._references = References(venue, keys, self.sockets)
         self._coinbase = Coinbase(venue, self.sockets)
         self._trading = Trading(clob, self._streams.publish, self._waits)
+        self._joins: dict[LineName, Callable[[LineName], Connection]] = {
+            LineName.MARKET: self._streams.join,
+            LineName.USER: self._streams.join,
+            LineName.RTDS: self._references.join,
+            LineName.POLYBOLT: self._references.join,
+            LineName.COINBASE: self._coinbase.join,
+        }
         self._routes = Starlette(
             routes=[
                 *clob.routes(),
                 *self._trading.routes(),
                 Mount(GAMMA, routes=Gamma(venue).routes()),
-                WebSocketRoute("/ws/market", self._streams.market),
-                WebSocketRoute("/ws/user", self._streams.user),
-                WebSocketRoute(RTDS, self._references.rtds),
-                WebSocketRoute(POLYBOLT, self._references.polybolt),
-                WebSocketRoute(COINBASE, self._coinbase.serve),
+                *(WebSocketRoute(path, self._socket) for path in STREAMS),
             ]
         )

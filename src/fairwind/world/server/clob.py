@@ -14,6 +14,7 @@ from fairwind.core.events import Outcome
 from fairwind.core.units import PRICE_ONE_E4, SECOND_NS
 from fairwind.world.exchange.accounts import CASH, Asset
 from fairwind.world.exchange.orders import decimal
+from fairwind.world.faults import LineName
 from fairwind.world.server import account_wire
 from fairwind.world.server.account_wire import Identity
 from fairwind.world.server.answers import json_answer, page, refused, unauthorized, whole
@@ -92,7 +93,9 @@ class Clob:
 
     async def time(self, request: Request) -> Response:
         """The market's clock, seconds."""
-        return PlainTextResponse(str(self.venue.now_ns // SECOND_NS))
+        now_ns = self.venue.now_ns
+        off_ns = self.venue.faults.off_ns(LineName.CLOB, now_ns)
+        return PlainTextResponse(str((now_ns + off_ns) // SECOND_NS))
 
     async def version(self, request: Request) -> Response:
         """The generation of the CLOB."""

@@ -11,11 +11,11 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from starlette.websockets import WebSocket
 
 from fairwind.core.events import ASSETS, Kind
 from fairwind.core.units import SECOND_NS
-from fairwind.world.server.sockets import Close, Connection, Sockets
+from fairwind.world.faults import Close, LineName
+from fairwind.world.server.sockets import Connection, Sockets
 from fairwind.world.server.venue import Row, Venue
 from fairwind.world.server.wire import encode
 
@@ -42,8 +42,8 @@ class Request(msgspec.Struct, frozen=True):
 class Watcher(Connection):
     """A reader, its products by channel, its sequence and the best prices that it was told."""
 
-    def __init__(self, sockets: Sockets) -> None:
-        super().__init__(sockets)
+    def __init__(self, sockets: Sockets, hear: Any) -> None:
+        super().__init__(sockets, LineName.COINBASE, hear)
         self.products: dict[str, set[str]] = {}
         self.sequence = 0
         self.beats = 0
@@ -56,7 +56,6 @@ class Coinbase:
     def __init__(self, venue: Venue, sockets: Sockets) -> None:
         self.venue = venue
         self.sockets = sockets
-        self.watchers: dict[Watcher, None] = {}
         self.last: dict[str, Row] = {}
         self._beat_s = 0
         self._trades = 0
@@ -69,15 +68,12 @@ class Coinbase:
                 self._print(row)
         self._beats(self.venue.now_ns)
 
-    async def serve(self, socket: WebSocket) -> None:
-        """One connection; a subscription is due within five seconds."""
-        await socket.accept()
-        watcher = Watcher(self.sockets)
-        self.watchers[watcher] = None
-        try:
-            await watcher.serve(socket, lambda text: self._hear(watcher, text))
-        finally:
-            del self.watchers[watcher]
+    def join(self, name: LineName) -> Watcher:
+        """A new watcher; a subscription is due within five seconds."""
+        return Watcher(self.sockets, self._hear)
+
+    def _watchers(self) -> list[Watcher]:
+        return self.sockets.of(Watcher, LineName.COINBASE)
 
     def _hear(self, watcher: Watcher, text: str) -> Close | None:
         try:
@@ -85,7 +81,8 @@ class Coinbase:
         except msgspec.DecodeError:
             request = Request(type="", channel="")
         if request.channel not in CHANNELS or request.type not in ("subscribe", "unsubscribe"):
-            watcher.put(encode({"type": "error", "message": "invalid message"}).decode())
+            refusal = {"type": "error", "message": "invalid message"}
+            watcher.put(encode(refusal), self.venue.now_ns)
             return None
         watcher.subscribed = True
         products = watcher.products.setdefault(request.channel, set())
@@ -94,14 +91,14 @@ class Coinbase:
         else:
             products.update(request.product_ids)
             if request.channel == "level2":
-                self._snapshots(watcher, request.product_ids)
+                self._snapshots(watcher, request.product_ids, self.venue.now_ns)
             if request.channel == "ticker":
                 self._last_tickers(watcher, request.product_ids)
         asked = {name: sorted(found) for name, found in watcher.products.items()}
         self._send(watcher, "subscriptions", [{"subscriptions": asked}], self.venue.now_ns)
         return None
 
-    def _snapshots(self, watcher: Watcher, products: list[str]) -> None:
+    def _snapshots(self, watcher: Watcher, products: list[str], sent_ns: int) -> None:
         """The book of each product as it stands; nothing before its first print."""
         for product in products:
             if product in self.last:
@@ -109,7 +106,7 @@ class Coinbase:
                 watcher.told[product] = _best(row)
                 updates = _levels(_best(row), QUANTITY, _time(row.ts_source_ns))
                 event = {"type": "snapshot", "product_id": product, "updates": updates}
-                self._send(watcher, "l2_data", [event], self.venue.now_ns)
+                self._send(watcher, "l2_data", [event], sent_ns)
 
     def _last_tickers(self, watcher: Watcher, products: list[str]) -> None:
         """The last print of each product again, stamped as it was."""
@@ -122,7 +119,7 @@ class Coinbase:
         product = f"{ASSETS[row.market]}-USD"
         self.last[product] = row
         self._trades += 1
-        for watcher in self.watchers:
+        for watcher in self._watchers():
             if product in watcher.products.get("level2", ()):
                 self._move(watcher, product, row)
             if product in watcher.products.get("market_trades", ()):
@@ -133,7 +130,7 @@ class Coinbase:
     def _move(self, watcher: Watcher, product: str, row: Row) -> None:
         """Old best levels out, new ones in; a snapshot when it is the first print."""
         if product not in watcher.told:
-            self._snapshots(watcher, [product])
+            self._snapshots(watcher, [product], row.ts_ns)
             return
         old, new = watcher.told[product], _best(row)
         if old != new:
@@ -158,7 +155,7 @@ class Coinbase:
         """The heartbeats that are due."""
         second = now_ns // SECOND_NS
         for due_s in range(self._beat_s + 1 if self._beat_s else second, second + 1):
-            for watcher in self.watchers:
+            for watcher in self._watchers():
                 if "heartbeats" in watcher.products:
                     self._beat(watcher, due_s)
         self._beat_s = second
@@ -174,12 +171,15 @@ class Coinbase:
         """In the envelope: one sequence over all channels of the connection, no client id."""
         message = {
             "channel": channel,
-            "timestamp": _time(sent_ns),
+            "timestamp": _time(sent_ns + self._off_ns(sent_ns)),
             "sequence_num": watcher.sequence,
             "events": events,
         }
         watcher.sequence += 1
-        watcher.put(encode(message).decode())
+        watcher.put(encode(message), sent_ns)
+
+    def _off_ns(self, now_ns: int) -> int:
+        return self.sockets.faults.off_ns(LineName.COINBASE, now_ns)
 
 
 def _best(row: Row) -> tuple[str, str]:

@@ -5,22 +5,25 @@ settlement itself; prints that the tape lacks are lacking here.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from starlette.websockets import WebSocket
 
-from fairwind.core.events import ASSETS, Kind
-from fairwind.core.units import MILLISECOND_NS, reference_value
+from fairwind.core.events import ASSETS, HORIZONS_S, Kind
+from fairwind.core.units import MILLISECOND_NS, SECOND_NS, reference_value
+from fairwind.world.faults import Close, LineName
+from fairwind.world.faults import Kind as Fate
 from fairwind.world.server.keys import Keys
 from fairwind.world.server.listing import derived
-from fairwind.world.server.sockets import POLICY, Close, Connection, Sockets
+from fairwind.world.server.sockets import POLICY, Connection, Sockets
 from fairwind.world.server.streams import Words
 from fairwind.world.server.venue import Row, Venue
 from fairwind.world.server.wire import encode
 
 BACKFILL = 120
+BOUNDARY_NS = min(HORIZONS_S) * SECOND_NS
+"""At whose multiples windows start and end."""
 TOPICS = {
     "crypto_prices": -1,  # spot
     "crypto_prices_chainlink": 0,
@@ -74,15 +77,12 @@ class PolyBoltRequest(msgspec.Struct, frozen=True):
 class Listener(Connection):
     """A reader of either, what it gets, and where each of its channels is."""
 
-    def __init__(self, sockets: Sockets, name: str) -> None:
-        super().__init__(sockets)
-        self.name = name
+    def __init__(self, sockets: Sockets, name: LineName, hear: Any, id: str) -> None:
+        super().__init__(sockets, name, hear)
+        self.id = id
         self.wants: dict[Stream, str] = {}  # stream to topic or channel
         self.sequences: dict[str, int] = {}
         self.authenticated = False
-
-
-Hear = Callable[[Listener, str], Close | None]
 
 
 class References:
@@ -92,48 +92,48 @@ class References:
         self.venue = venue
         self.keys = keys
         self.sockets = sockets
-        self.recent: dict[Stream, deque[Row]] = {}
-        self.rtds_readers: dict[Listener, None] = {}
-        self.polybolt_readers: dict[Listener, None] = {}
+        self.recent: dict[tuple[LineName, Stream], deque[Row]] = {}
         self._rtds_connections = 0
 
     def publish(self, rows: Iterable[Row]) -> None:
         """Hand each print to those who want its stream."""
+        of_rtds = self.sockets.of(Listener, LineName.RTDS)
+        of_polybolt = self.sockets.of(Listener, LineName.POLYBOLT)
         for row in rows:
             stream = (row.market, row.ref if row.kind == Kind.REFERENCE else -1)
-            self.recent.setdefault(stream, deque(maxlen=BACKFILL)).append(row)
-            for reader in self.rtds_readers:
-                if stream in reader.wants:
-                    reader.put(self._rtds_update(reader, row, stream))
-            for reader in self.polybolt_readers:
-                if stream in reader.wants:
-                    reader.put(
-                        self._envelope(reader, stream, _bolt_payload(row, stream), row.ts_ns)
-                    )
+            if self._comes(row, stream, LineName.RTDS):
+                for reader in of_rtds:
+                    if stream in reader.wants:
+                        reader.put(self._rtds_update(reader, row, stream), row.ts_ns)
+            if self._comes(row, stream, LineName.POLYBOLT):
+                for reader in of_polybolt:
+                    if stream in reader.wants:
+                        payload = _bolt_payload(row, stream)
+                        frame = self._envelope(reader, stream, payload, row.ts_ns)
+                        reader.put(frame, row.ts_ns)
 
-    async def rtds(self, socket: WebSocket) -> None:
-        """RTDS: greets with an empty frame, answers no ping."""
+    def join(self, name: LineName) -> Listener:
+        """A new listener. RTDS greets with an empty frame and waits for ever for a first one."""
+        if name is LineName.POLYBOLT:
+            return Listener(self.sockets, name, self._hear_polybolt, "")
         self._rtds_connections += 1
-        name = derived(str(self._rtds_connections), "connection").hex()[:18]
-        reader = Listener(self.sockets, name)
-        reader.subscribed = True  # waits for ever for a first frame
-        reader.put("")
-        await self._serve(socket, reader, self.rtds_readers, self._hear_rtds)
+        id = derived(str(self._rtds_connections), "connection").hex()[:18]
+        listener = Listener(self.sockets, name, self._hear_rtds, id)
+        listener.subscribed = True
+        listener.put(b"", self.venue.now_ns)
+        return listener
 
-    async def polybolt(self, socket: WebSocket) -> None:
-        """PolyBolt: authentication first."""
-        reader = Listener(self.sockets, "")
-        await self._serve(socket, reader, self.polybolt_readers, self._hear_polybolt)
+    def _comes(self, row: Row, stream: Stream, line: LineName) -> bool:
+        """Remember a print for backfills, unless it is a boundary's and a fault keeps it back."""
+        of_boundary = row.kind == Kind.REFERENCE and not row.ts_source_ns % BOUNDARY_NS
+        faults = self.sockets.faults
+        if of_boundary and faults.acting(Fate.MISSING_PRINT, line, row.ts_ns) is not None:
+            return False
+        self.recent.setdefault((line, stream), deque(maxlen=BACKFILL)).append(row)
+        return True
 
-    async def _serve(
-        self, socket: WebSocket, reader: Listener, readers: dict[Listener, None], hear: Hear
-    ) -> None:
-        await socket.accept()
-        readers[reader] = None
-        try:
-            await reader.serve(socket, lambda text: hear(reader, text))
-        finally:
-            del readers[reader]
+    def _reply(self, reader: Listener, value: Any) -> None:
+        reader.put(encode(value), self.venue.now_ns)
 
     def _hear_rtds(self, reader: Listener, text: str) -> Close | None:
         try:
@@ -143,12 +143,12 @@ class References:
         unknown = [one.topic for one in request.subscriptions if one.topic not in TOPICS]
         if unknown:
             found = f"topic: {unknown[0]} and type: update not found"
-            reader.put(_text({"body": {"message": found}, "statusCode": 401}))
+            self._reply(reader, {"body": {"message": found}, "statusCode": 401})
             reader.wants.clear()
             return None
         for one in request.subscriptions if request.action == "subscribe" else ():
             for stream in _streams(one):
-                reader.put(self._rtds_backfill(stream, one.topic))
+                self._reply(reader, self._rtds_backfill(stream, one.topic))
                 if " " not in one.filters:  # such a filter gets the backfill, then silence
                     reader.wants[stream] = one.topic
         return None
@@ -160,13 +160,13 @@ class References:
             return POLICY
         reader.subscribed = True
         if request.op == "ping":
-            reader.put(_text({"op": "pong", "rid": request.rid}))
+            self._reply(reader, {"op": "pong", "rid": request.rid})
         elif request.op == "auth" and request.auth is not None:
             words = request.auth
             if self.keys.by_words(words.apiKey, words.secret, words.passphrase) is None:
-                return (4001, "authentication failed")
+                return Close(4001, "authentication failed")
             reader.authenticated = True
-            reader.put(_text({"op": "authed", "rid": request.rid}))
+            self._reply(reader, {"op": "authed", "rid": request.rid})
         elif request.op == "subscribe":
             for one in request.subscriptions:
                 self._subscribe_polybolt(reader, one, request.rid)
@@ -175,36 +175,37 @@ class References:
     def _subscribe_polybolt(self, reader: Listener, one: Channel, rid: str) -> None:
         named = {"channel": one.channel, "rid": rid}
         if not reader.authenticated:
-            reader.put(_text({"op": "error", "code": "auth_required", **named}))
+            self._reply(reader, {"op": "error", "code": "auth_required", **named})
             return
         symbols = {f"{asset.lower()}usd": number for number, asset in enumerate(ASSETS)}
         if one.channel not in CHANNELS or one.filter.symbol not in symbols:
             code = "bad_filter" if one.channel in CHANNELS else "bad_channel"
-            reader.put(_text({"op": "error", "code": code, **named}))
+            self._reply(reader, {"op": "error", "code": code, **named})
             return
         stream = (symbols[one.filter.symbol], CHANNELS[one.channel])
-        reader.put(_text({"op": "subscribed", **named}))
+        self._reply(reader, {"op": "subscribed", **named})
         reader.wants[stream] = one.channel
-        rows = self.recent.get(stream, ())
+        rows = self.recent.get((reader.name, stream), ())
         data = [{k: v for k, v in _bolt_payload(r, stream).items() if k in _POINT} for r in rows]
         window = {"window_seconds": stream[1]} if stream[1] else {}
         payload = {"symbol": one.filter.symbol, "source": "chainlink", **window, "data": data}
         first = {"snapshot": True}
-        reader.put(self._envelope(reader, stream, payload, self.venue.now_ns, **first))
+        now_ns = self.venue.now_ns
+        reader.put(self._envelope(reader, stream, payload, now_ns, **first), now_ns)
 
     def _envelope(
         self, reader: Listener, stream: Stream, payload: dict[str, Any], sent_ns: int, **more: bool
-    ) -> str:
+    ) -> bytes:
         """PolyBolt's envelope; `seq` counts per connection and channel."""
         channel = reader.wants[stream]
         sequence = reader.sequences.get(channel, 0) + 1
         reader.sequences[channel] = sequence
-        stamp = sent_ns // MILLISECOND_NS
-        return _text(
+        stamp = self._stamp_ms(LineName.POLYBOLT, sent_ns)
+        return encode(
             {"v": 1, "channel": channel, "seq": sequence, "ts": stamp, **more, "payload": payload}
         )
 
-    def _rtds_update(self, reader: Listener, row: Row, stream: Stream) -> str:
+    def _rtds_update(self, reader: Listener, row: Row, stream: Stream) -> bytes:
         payload: dict[str, Any] = {
             "full_accuracy_value": _accurate(row, stream),
             "symbol": _symbol(stream),
@@ -213,14 +214,16 @@ class References:
         }
         if stream[1] > 0:
             payload["window_s"] = stream[1]
-        stamp = row.ts_ns // MILLISECOND_NS
-        head = {"connection_id": reader.name, "payload": payload, "timestamp": stamp}
-        return _text({**head, "topic": reader.wants[stream], "type": "update"})
+        stamp = self._stamp_ms(LineName.RTDS, row.ts_ns)
+        head = {"connection_id": reader.id, "payload": payload, "timestamp": stamp}
+        return encode({**head, "topic": reader.wants[stream], "type": "update"})
 
-    def _rtds_backfill(self, stream: Stream, topic: str) -> str:
+    def _rtds_backfill(self, stream: Stream, topic: str) -> dict[str, Any]:
         """The points before; those of the point stream come under the spot stream's topic."""
         points: list[dict[str, Any]] = []
-        for row in list(self.recent.get(stream, ()))[-(60 if stream[1] >= 0 else BACKFILL) :]:
+        for row in list(self.recent.get((LineName.RTDS, stream), ()))[
+            -(60 if stream[1] >= 0 else BACKFILL) :
+        ]:
             point = {"timestamp": row.ts_source_ns // MILLISECOND_NS, "value": float(_value(row))}
             exact = {"full_accuracy_value": _accurate(row, stream)} if stream[1] > 0 else {}
             points.append({**exact, **point})
@@ -228,9 +231,13 @@ class References:
         if stream[1] > 0:
             payload["window_s"] = stream[1]
         label = "crypto_prices" if stream[1] == 0 else topic
-        now_ms = self.venue.now_ns // MILLISECOND_NS
+        now_ms = self._stamp_ms(LineName.RTDS, self.venue.now_ns)
         stamp = {"timestamp": now_ms, "topic": label, "type": "subscribe"}
-        return _text({"payload": payload, **stamp})
+        return {"payload": payload, **stamp}
+
+    def _stamp_ms(self, line: LineName, now_ns: int) -> int:
+        """A time as the line's own clock tells it."""
+        return (now_ns + self.sockets.faults.off_ns(line, now_ns)) // MILLISECOND_NS
 
 
 _POINT = ("timestamp", "value", "full_accuracy_value")
@@ -275,7 +282,3 @@ def _bolt_payload(row: Row, stream: Stream) -> dict[str, Any]:
         "source": "chainlink",
     }
     return {**payload, "window_seconds": stream[1]} if stream[1] else payload
-
-
-def _text(value: Any) -> str:
-    return encode(value).decode()

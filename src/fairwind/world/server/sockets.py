@@ -7,54 +7,82 @@ unbounded buffer; a reader that does not read is closed with 1013.
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from fairwind.world.faults import SLOW, Close, Faults, Line, LineName
 
 BUFFER_FRAMES = 2_000
 SUBSCRIBE_WITHIN_S = 5.0
 DRAIN_WITHIN_S = 10.0
 """How long a step of a stepped clock waits for a reader, in wall time."""
 CLOSE_WITHIN_S = 1.0
-POLICY = (1008, "invalid subscription payload")
-SLOW = (1013, "slow consumer: send buffer full")
-RESTART = (1012, "service restart")
-Close = tuple[int, str]
+POLICY = Close(1008, "invalid subscription payload")
+RESTART = Close(1012, "service restart")
+C = TypeVar("C", bound="Connection")
 
 
 class Connection:
-    """A reader. `subscribed` once it has asked for anything."""
+    """A reader of a line. `subscribed` once it has asked for anything.
 
-    def __init__(self, sockets: "Sockets") -> None:
+    `hear` acts on a client frame and says whether to close for it.
+    """
+
+    def __init__(
+        self, sockets: "Sockets", name: LineName, hear: Callable[[Any, str], Close | None]
+    ) -> None:
         self.subscribed = False
+        self.closed: Close | None = None
         self._sockets = sockets
-        self._buffer: asyncio.Queue[str] = asyncio.Queue(BUFFER_FRAMES)
+        self._hear = hear
+        self._line = Line(name, sockets.faults)
+        self._buffer: asyncio.Queue[bytes] = asyncio.Queue(BUFFER_FRAMES)
         self._ending = asyncio.Event()
-        self._reason: Close | None = None
+        sockets.open[self] = None
 
-    def put(self, text: str) -> None:
-        """Send in its turn; a full buffer ends the connection."""
-        if self._ending.is_set():
-            return
-        try:
-            self._buffer.put_nowait(text)
-        except asyncio.QueueFull:
-            self.end(SLOW)
+    @property
+    def name(self) -> LineName:
+        """What it reads."""
+        return self._line.name
+
+    def hear(self, text: str) -> Close | None:
+        """Act on a client frame; why to close for it, if so."""
+        return self._hear(self, text)
+
+    def put(self, frame: bytes, sent_ns: int) -> None:
+        """Send in its turn, as far as the line's faults let it through."""
+        self._line.send(frame, sent_ns)
+        self.flush(sent_ns)
+
+    def flush(self, now_ns: int) -> None:
+        """Send what a fault has held back until now; a full buffer ends the connection."""
+        for frame in self._line.due(now_ns):
+            if isinstance(frame, Close):
+                self.end(frame)
+            elif self._buffer.full():
+                self.end(SLOW)
+            elif not self._ending.is_set():
+                self._buffer.put_nowait(frame)
+
+    def take(self) -> list[bytes]:
+        """What would be sent: for a reader in the same process, without a socket."""
+        return [self._buffer.get_nowait() for _ in range(self._buffer.qsize())]
 
     def end(self, reason: Close | None) -> None:
         """Close for a reason, or without a word (None). The first reason holds."""
         if not self._ending.is_set():
-            self._reason = reason
+            self.closed = reason
             self._ending.set()
 
-    async def serve(self, socket: WebSocket, hear: Callable[[str], Close | None]) -> None:
-        """Serve until the client goes, says what `hear` closes for, or `end` is called."""
-        self._sockets.open[self] = None
+    async def serve(self, socket: WebSocket) -> None:
+        """Serve until the client goes, says what it is closed for, or `end` is called."""
         try:
-            await self._talk(socket, hear)
-            if self._reason is not None:
+            await socket.accept()
+            await self._talk(socket)
+            if self.closed is not None:
                 with suppress(TimeoutError):  # a client that does not read is not heard either
-                    await asyncio.wait_for(socket.close(*self._reason), CLOSE_WITHIN_S)
+                    await asyncio.wait_for(socket.close(*self.closed), CLOSE_WITHIN_S)
         finally:
             del self._sockets.open[self]
 
@@ -65,9 +93,9 @@ class Connection:
         except TimeoutError:
             self.end(SLOW)
 
-    async def _talk(self, socket: WebSocket, hear: Callable[[str], Close | None]) -> None:
+    async def _talk(self, socket: WebSocket) -> None:
         """Hear and send until there is a reason to end. A defect of `hear` is raised."""
-        listening = asyncio.create_task(self._listen(socket, hear))
+        listening = asyncio.create_task(self._listen(socket))
         tasks: set[asyncio.Task[Any]] = {
             listening,
             asyncio.create_task(self._write(socket)),
@@ -84,7 +112,7 @@ class Connection:
         if not listening.cancelled():
             listening.result()
 
-    async def _listen(self, socket: WebSocket, hear: Callable[[str], Close | None]) -> None:
+    async def _listen(self, socket: WebSocket) -> None:
         reason: Close | None = None
         while reason is None:
             wait_s = None if self.subscribed else SUBSCRIBE_WITHIN_S
@@ -95,14 +123,14 @@ class Connection:
             if message.get("type") == "websocket.disconnect":
                 break
             text = message.get("text")
-            reason = POLICY if text is None else hear(text)
+            reason = POLICY if text is None else self.hear(text)
         self.end(reason)
 
     async def _write(self, socket: WebSocket) -> None:
         while True:
-            text = await self._buffer.get()
+            frame = await self._buffer.get()
             try:
-                await socket.send_text(text)
+                await socket.send_text(frame.decode())
             except WebSocketDisconnect:
                 self.end(None)
             finally:
@@ -116,10 +144,20 @@ class Connection:
 
 
 class Sockets:
-    """All connections that are being served."""
+    """All connections that are open, and the faults of their lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
         self.open: dict[Connection, None] = {}
+
+    def of(self, kind: type[C], name: LineName) -> list[C]:
+        """The open connections of a line, oldest first."""
+        return [one for one in self.open if isinstance(one, kind) and one.name is name]
+
+    def flush(self, now_ns: int) -> None:
+        """Send what faults have held back until now."""
+        for connection in self.open:
+            connection.flush(now_ns)
 
     async def drained(self) -> None:
         """Until every frame that was put is with its transport."""

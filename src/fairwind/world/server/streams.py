@@ -4,14 +4,15 @@ In: subscriptions of readers, frames of the venue. Out: to each reader what it a
 order. Never here: another account's events.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
-from starlette.websockets import WebSocket
 
+from fairwind.world.faults import Close, LineName
 from fairwind.world.server import wire
 from fairwind.world.server.keys import Keys
-from fairwind.world.server.sockets import POLICY, Close, Connection, Sockets
+from fairwind.world.server.sockets import POLICY, Connection, Sockets
 from fairwind.world.server.venue import Frame, MarketFrame, Venue
 
 
@@ -39,8 +40,8 @@ class Request(msgspec.Struct, frozen=True):
 class Reader(Connection):
     """One connection and what it asked for."""
 
-    def __init__(self, sockets: Sockets) -> None:
-        super().__init__(sockets)
+    def __init__(self, sockets: Sockets, name: LineName, hear: Any) -> None:
+        super().__init__(sockets, name, hear)
         self.tokens: set[str] = set()
         self.custom = False
         self.account = ""
@@ -50,13 +51,9 @@ class Reader(Connection):
         """Whether the frame is for this reader."""
         if isinstance(frame, MarketFrame):
             reached = not frame.tokens or not self.tokens.isdisjoint(frame.tokens)
-            return not self.account and reached and (self.custom or not frame.custom)
+            return reached and (self.custom or not frame.custom)
         everything = self.markets is None or frame.market in self.markets
         return frame.account == self.account and everything
-
-
-Ask = Callable[[Reader, Request], bool]
-"""How a channel takes a client frame: False when it is not one."""
 
 
 class Streams:
@@ -66,37 +63,26 @@ class Streams:
         self.venue = venue
         self.keys = keys
         self.sockets = sockets
-        self.readers: dict[Reader, None] = {}
+
+    def join(self, name: LineName) -> Reader:
+        """A new reader of the market or the user channel."""
+        return Reader(self.sockets, name, self._hear)
 
     def publish(self, frames: Iterable[Frame]) -> None:
         """Hand each frame to the readers that want it."""
+        of_market = self.sockets.of(Reader, LineName.MARKET)
+        of_user = self.sockets.of(Reader, LineName.USER)
         for frame in frames:
-            wanting = [reader for reader in self.readers if reader.wants(frame)]
-            text = frame.data.decode() if wanting else ""
-            for reader in wanting:
-                reader.put(text)
+            for reader in of_market if isinstance(frame, MarketFrame) else of_user:
+                if reader.wants(frame):
+                    reader.put(frame.data, frame.ts_ns)
 
-    async def market(self, socket: WebSocket) -> None:
-        """`/ws/market`."""
-        await self._serve(socket, self._ask_market)
-
-    async def user(self, socket: WebSocket) -> None:
-        """`/ws/user`."""
-        await self._serve(socket, self._ask_user)
-
-    async def _serve(self, socket: WebSocket, ask: Ask) -> None:
-        await socket.accept()
-        reader = Reader(self.sockets)
-        try:
-            await reader.serve(socket, lambda text: self._hear(reader, ask, text))
-        finally:
-            self.readers.pop(reader, None)
-
-    def _hear(self, reader: Reader, ask: Ask, text: str) -> Close | None:
+    def _hear(self, reader: Reader, text: str) -> Close | None:
         """Act on one client frame. A ping before any subscription is no good frame."""
         if text == "PING" and reader.subscribed:
-            reader.put("PONG")
+            reader.put(b"PONG", self.venue.now_ns)
             return None
+        ask = self._ask_market if reader.name is LineName.MARKET else self._ask_user
         try:
             taken = ask(reader, msgspec.json.decode(text, type=Request))
         except msgspec.DecodeError:
@@ -104,7 +90,6 @@ class Streams:
         if not taken:
             return POLICY
         reader.subscribed = True
-        self.readers[reader] = None
         return None
 
     def _ask_market(self, reader: Reader, request: Request) -> bool:
@@ -118,7 +103,7 @@ class Streams:
         new = [token for token in request.assets_ids if token not in reader.tokens]
         reader.tokens.update(new)
         if request.initial_dump and (new or not request.assets_ids):
-            reader.put(wire.encode(self._books(new)).decode())
+            reader.put(wire.encode(self._books(new)), self.venue.now_ns)
         return True
 
     def _books(self, tokens: list[str]) -> list[dict[str, object]]:

@@ -16,6 +16,8 @@ from fairwind.core.units import PRICE_ONE_E4, SECOND_NS
 from fairwind.world.exchange import orders
 from fairwind.world.exchange.facts import Answer
 from fairwind.world.exchange.orders import Order, OrderType, decimal
+from fairwind.world.faults import Kind as Fate
+from fairwind.world.faults import LineName
 from fairwind.world.server import account_wire, signing
 from fairwind.world.server.account_wire import Identity
 from fairwind.world.server.answers import json_answer, refused
@@ -211,10 +213,14 @@ class Trading:
         self.venue.known(key.account, Identity(key.api_key, sent.maker))
         frames, answer = self.venue.submit(order)
         self.publish(frames)
-        if answer.status == "delayed" and self.waits:
+        if answer.status == "delayed" and self._waits():
             self.waiting[order_id] = asyncio.get_running_loop().create_future()
             return await self.waiting[order_id]
         return answer
+
+    def _waits(self) -> bool:
+        fault = self.venue.faults.acting(Fate.DELAYED, LineName.ORDERS, self.venue.now_ns)
+        return self.waits and fault is None
 
     def _order(self, post: Post, fields: SignedFields, order_id: str, key: Key) -> Order | str:
         """The order in the engine's terms, or the venue's text against it."""

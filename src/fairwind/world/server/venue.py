@@ -24,6 +24,8 @@ from fairwind.world.exchange.facts import (
 )
 from fairwind.world.exchange.matching import Exchange
 from fairwind.world.exchange.orders import Order, Terms
+from fairwind.world.faults import Faults, LineName
+from fairwind.world.faults import Kind as Fate
 from fairwind.world.server import account_wire, wire
 from fairwind.world.server.account_wire import Identity
 from fairwind.world.server.listing import derived, listing
@@ -58,6 +60,7 @@ class MarketFrame(NamedTuple):
     tokens: tuple[str, ...]
     custom: bool
     data: bytes
+    ts_ns: int
 
 
 class UserFrame(NamedTuple):
@@ -66,6 +69,7 @@ class UserFrame(NamedTuple):
     account: str
     market: str
     data: bytes
+    ts_ns: int
 
 
 Frame = MarketFrame | UserFrame
@@ -74,7 +78,8 @@ Frame = MarketFrame | UserFrame
 class Venue:
     """Everything that the servers serve."""
 
-    def __init__(self, tape: Events) -> None:
+    def __init__(self, tape: Events, faults: Faults | None = None) -> None:
+        self.faults = faults or Faults()
         self.exchange = Exchange()
         self.shown: dict[str, Shown] = {}  # by condition id
         self.numbers: dict[int, Shown] = {}  # by the tape's market number
@@ -85,6 +90,7 @@ class Venue:
         self.prints: list[Row] = []  # SPOT and REFERENCE since the last call of `advance`
         self.tape = tape
         self._played = 0
+        self._late: list[tuple[int, int, int]] = []  # results to come: when, market, payout
         self._resolved: deque[tuple[int, str]] = deque()  # until when each is kept
         self._settling: list[tuple[int, int, str, TradeStatus]] = []
         self._beats: dict[str, tuple[str, int]] = {}
@@ -160,6 +166,9 @@ class Venue:
                 del self._beats[account]
                 own = [o.id for o in self.exchange.open.values() if o.account == account]
                 self.exchange.cancel(account, own)
+        while self._late and self._late[0][0] <= now_ns:
+            _, number, payout_e4 = heapq.heappop(self._late)
+            self.exchange.resolve(self.numbers[number].listing.condition_id, payout_e4)
         answers = self.exchange.advance(now_ns)
         frames += self._frames(self.exchange.facts())
         while self._resolved and self._resolved[0][0] <= now_ns:
@@ -203,7 +212,11 @@ class Venue:
             place = exchange.markets[market]
             place.terms = place.terms._replace(fee_rate_e6=row.price, fee_form=FeeForm(row.size))
         elif row.kind == Kind.RESOLVED:
-            exchange.resolve(market, row.price)
+            late = self.faults.acting(Fate.LATE_RESULT, LineName.MARKET, row.ts_ns)
+            if late is None:
+                exchange.resolve(market, row.price)
+            else:
+                heapq.heappush(self._late, (row.ts_ns + late.by_ns, row.market, row.price))
 
     def _list(self, row: Row) -> list[Frame]:
         horizon, start_ns = row.ref % len(HORIZONS_S), row.ts_source_ns
@@ -222,16 +235,18 @@ class Venue:
         self.shown[found.condition_id] = self.numbers[row.market] = shown
         self.slugs[found.slug] = shown
         self.tokens.update(dict.fromkeys(found.tokens, shown))
-        return [MarketFrame((), True, wire.new_market(shown, terms.fee_rate_e6))]
+        return [MarketFrame((), True, wire.new_market(shown, terms.fee_rate_e6), row.ts_ns)]
 
     def _frames(self, facts: list[Fact], whole: bool = False) -> list[Frame]:
         """What the facts say to readers: deltas, or whole books after trades and new ticks."""
         frames: list[Frame] = []
+        now_ns = self.now_ns
+        off_ns = self.faults.off_ns(LineName.MARKET, now_ns) if facts else 0
         touched = [self._shown_of(fact) for fact in facts]
         before = {s.listing.condition_id: [s.best(o) for o in Outcome] for s in touched}
         again = _shown_whole(facts, {s.listing.condition_id for s in touched} if whole else set())
         for fact, shown in zip(facts, touched, strict=True):
-            shown.changed_ns = max(shown.changed_ns, self.now_ns)
+            shown.changed_ns = now_ns + off_ns
             if isinstance(fact, OrderFact):
                 frames += self._order_frames(fact)
             else:
@@ -240,7 +255,7 @@ class Venue:
             shown = self.shown[market]
             for outcome in Outcome:
                 token = shown.listing.tokens[outcome]
-                frames.append(MarketFrame((token,), False, wire.book_again(shown, outcome)))
+                frames.append(MarketFrame((token,), False, wire.book_again(shown, outcome), now_ns))
         return frames + self._best_frames(before)
 
     def _fact_frames(self, fact: Fact, shown: Shown, whole: bool) -> list[Frame]:
@@ -249,7 +264,7 @@ class Venue:
             shown.apply(fact)
             if whole:
                 return []
-            return [MarketFrame(tokens, False, wire.price_change(shown, fact))]
+            return [MarketFrame(tokens, False, wire.price_change(shown, fact), self.now_ns)]
         if isinstance(fact, TradeFact):
             return self._trade_frames(fact, shown)
         if isinstance(fact, TickFact):
@@ -260,12 +275,14 @@ class Venue:
                     (tokens[outcome],),
                     False,
                     wire.tick_size_change(shown, outcome, fact.old_e4, fact.new_e4),
+                    self.now_ns,
                 )
                 for outcome in twice
             ]
         assert isinstance(fact, ResultFact)
         self._resolved.append((self.now_ns + KEPT_NS, fact.market))
-        return [MarketFrame(tokens, True, wire.market_resolved(shown, fact.up_payout_e4))]
+        resolved = wire.market_resolved(shown, fact.up_payout_e4)
+        return [MarketFrame(tokens, True, resolved, self.now_ns)]
 
     def _trade_frames(self, fact: TradeFact, shown: Shown) -> list[Frame]:
         """The public print of a new trade; its status for those who took part."""
@@ -275,29 +292,35 @@ class Venue:
             token = shown.listing.tokens[trade.taker.outcome]
             price = trade.taker.own_e4(trade.fills[-1].up_e4)
             shown.last_price = f"{price / 10_000:.3f}"
-            frames.append(MarketFrame((token,), False, wire.last_trade_price(shown, trade)))
-            for after_ns, status in (
-                (MINED_AFTER_NS, TradeStatus.MINED),
-                (CONFIRMED_AFTER_NS, TradeStatus.CONFIRMED),
-            ):
-                if trade.id in self.exchange.trades:
-                    due = (trade.matched_ns + after_ns, trade.number, trade.id, status)
-                    heapq.heappush(self._settling, due)
+            printed = wire.last_trade_price(shown, trade)
+            frames.append(MarketFrame((token,), False, printed, self.now_ns))
+            if trade.id in self.exchange.trades:
+                self._will_settle(trade)
         for account in sorted(_parties(trade) - {HOUSE}):
             event = account_wire.trade_event(trade, shown.listing, self.who, account)
-            frames.append(UserFrame(account, shown.listing.condition_id, wire.encode(event)))
+            data = wire.encode(event)
+            frames.append(UserFrame(account, shown.listing.condition_id, data, self.now_ns))
         return frames
+
+    def _will_settle(self, trade: Trade) -> None:
+        """Put the trade's way to the chain on the calendar."""
+        stages = [(MINED_AFTER_NS, TradeStatus.MINED), (CONFIRMED_AFTER_NS, TradeStatus.CONFIRMED)]
+        if self.faults.acting(Fate.FAILED, LineName.ORDERS, self.now_ns) is not None:
+            stages = [(CONFIRMED_AFTER_NS, TradeStatus.FAILED)]
+        for after_ns, status in stages:
+            due = (trade.matched_ns + after_ns, trade.number, trade.id, status)
+            heapq.heappush(self._settling, due)
 
     def _order_frames(self, fact: OrderFact) -> list[Frame]:
         order = fact.order
         found = self.shown[order.market].listing
         event = account_wire.order_event(fact, found, self.who[order.account], self.now_ns)
-        return [UserFrame(order.account, order.market, wire.encode(event))]
+        return [UserFrame(order.account, order.market, wire.encode(event), self.now_ns)]
 
     def _best_frames(self, before: dict[str, list[tuple[str, str]]]) -> list[Frame]:
         """best_bid_ask of every token whose best prices are others than before."""
         return [
-            MarketFrame((shown.listing.tokens[o],), True, wire.best_bid_ask(shown, o))
+            MarketFrame((shown.listing.tokens[o],), True, wire.best_bid_ask(shown, o), self.now_ns)
             for market, best in before.items()
             for shown in (self.shown[market],)
             for o in Outcome
