@@ -229,10 +229,10 @@ class Rtds:
             self.kpis.add(Count.IGNORED)
             return []
         found = decoded(_rtds_payload, bytes(message.payload))
-        points = _points(found)
+        points = _points(found, message.type == "subscribe")
         oracle = "/" in found.symbol
         asset = asset_number(found.symbol)
-        if points and message.type == "update":
+        if message.type == "update":
             self.kpis.age(ts_ns - _observed_ns(points[-1], ts_ns))
         if asset is None or not points:
             self.kpis.add(Count.IGNORED)
@@ -317,9 +317,9 @@ class PolyBolt:
             self.kpis.add(Count.IGNORED)
             return []
         found = decoded(_bolt_payload, bytes(message.payload))
-        points = _points(found)
+        points = _points(found, message.snapshot)
         asset = asset_number(found.symbol)
-        if points and not message.snapshot:
+        if not message.snapshot:
             self.kpis.age(ts_ns - _observed_ns(points[-1], ts_ns))
         if asset is None or not points or found.source not in (None, ORACLE):
             self.kpis.add(Count.IGNORED)
@@ -339,9 +339,9 @@ def asset_number(symbol: str) -> int | None:
     return ASSETS.index(base) if base in ASSETS else None
 
 
-def _points(payload: RtdsPayload | BoltPayload) -> list[Point]:
-    """Its observations: none in a first frame when nothing came before it. Raises BadFrame."""
-    if payload.data is not None:
+def _points(payload: RtdsPayload | BoltPayload, first: bool) -> list[Point]:
+    """Its observations; none only in a `first` frame, when there were none before. BadFrame."""
+    if payload.data or (first and payload.data is not None):
         return payload.data
     if payload.timestamp is None or payload.value is None:
         raise BadFrame(Reason.SHAPE, "an observation", payload)
