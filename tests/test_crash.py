@@ -1,4 +1,7 @@
-"""Kill -9 at random moments: the run that comes back is the run that was never disturbed."""
+"""Kill -9 at random moments: the run that comes back is the run that was never disturbed.
+
+A market is fed as a live loop does, a few events at a time, and what leaves the process is kept.
+"""
 
 import os
 import random
@@ -8,19 +11,37 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 from conftest import LONG, ROOT
-from test_loop import META, journaled, made_events, undisturbed_digest
+from test_loop import META, journaled, undisturbed_digest
 
+from fairwind.core.config import Config, configure
+from fairwind.core.controls import encode
 from fairwind.core.events import Events
+from fairwind.core.outputs import TABLES
+from fairwind.journal import file
 from fairwind.research.verify import verify
-from fairwind.run.loop import Session
+from fairwind.run import loop
+from fairwind.run.loop import Rows, Session
+from fairwind.world.generator import generate
+from fairwind.world.knobs import Knobs
+from fairwind.world.server.tape import tape
 
 KILLS = 200 if LONG else 12
 KILLS_PER_RUN = 4
 SEED = 1
-STEP = 97
-SNAPSHOT_EVENTS = 1500
+STEP_MAX = 20
+SNAPSHOT_COMMITS = 300
 HANGS_S = 120
+Market = tuple[Events, dict[int, bytes]]
+
+
+def a_market() -> Market:
+    """A generated window with its opening controls: events in order, payloads by id."""
+    events = tape(generate(Knobs(windows=1)))
+    opening = [encode(int(events["ts_ns"][0]), control) for control in configure(Config())]
+    payloads = {int(event["price"][0]): payload for event, payload in opening}
+    return np.concatenate([*(event for event, _ in opening), events]), payloads
 
 
 def kill_many(folder: Path) -> None:
@@ -28,10 +49,11 @@ def kill_many(folder: Path) -> None:
 
     In a process of its own, without threads, so that forking is safe.
     """
-    made = made_events(windows=2)
-    undisturbed_digest(*made)  # the children inherit the compiled engine
+    loop.SNAPSHOT_COMMITS = SNAPSHOT_COMMITS
+    market = a_market()
+    undisturbed_digest(*market)  # the children inherit the compiled engine
     started = time.monotonic()
-    _finish(folder / "undisturbed", made)
+    _finish(folder / "undisturbed", market, seed=0)
     needed_s = time.monotonic() - started
     chance = random.Random(SEED)
     kills = runs = 0
@@ -40,48 +62,78 @@ def kill_many(folder: Path) -> None:
         assert runs <= KILLS, "most children end before they are killed: the delays are too long"
         run = folder / f"killed{runs}"
         for _ in range(KILLS_PER_RUN):
-            kills += _killed(run, made, chance.uniform(0, needed_s / KILLS_PER_RUN), chance)
-        _finish(run, made)
+            kills += _killed(run, market, chance.uniform(0, needed_s / KILLS_PER_RUN), chance)
+        _finish(run, market, chance.getrandbits(32))
 
 
-def _feed_all(run: Path, made: tuple[Events, dict[int, bytes]], ready: int = 2) -> None:
+def left(run: Path) -> Path:
+    """Where the orders go that leave a run's process, each with the events that were durable."""
+    return run.with_suffix(".left")
+
+
+def _feed_all(run: Path, market: Market, seed: int, ready: int) -> None:
     """A child's whole life; it says on `ready` when the run is open."""
-    events, payloads = made
-    session = Session(run, META, snapshot_events=SNAPSHOT_EVENTS)
+    events, payloads = market
+    steps = random.Random(seed)
+
+    def tell(rows: Rows) -> None:
+        durable = session.journal.events.to_bytes(8, "little")
+        parts = (durable + order.tobytes() for order in rows["orders"])
+        os.write(outside, b"".join(parts))
+
+    outside = os.open(left(run), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    session = Session(run, META, tell=tell)
     os.write(ready, b".")
     while session.events < len(events):
-        session.feed(events[session.events :][:STEP], payloads)
+        session.feed(events[session.events :][: steps.randint(1, STEP_MAX)], payloads)
     session.close()
 
 
-def _killed(
-    run: Path, made: tuple[Events, dict[int, bytes]], delay_s: float, chance: random.Random
-) -> bool:
+def _killed(run: Path, market: Market, delay_s: float, chance: random.Random) -> bool:
     """Whether a child that feeds the run was killed after a delay, not done before.
 
     The delay counts from the moment when the run is open, or, in one of four, from the start.
     """
     reader, writer = os.pipe()
-    child = _child(run, made, writer)
+    child = _child(run, market, chance.getrandbits(32), writer)
     os.close(writer)
     if chance.random() < 0.75:
         os.read(reader, 1)
     time.sleep(delay_s)
     os.kill(child, signal.SIGKILL)
     os.close(reader)
-    return not _completed(child)
+    if _completed(child):
+        return False
+    _nothing_left_before_its_inputs_were_durable(run)
+    return True
 
 
-def _finish(run: Path, made: tuple[Events, dict[int, bytes]]) -> None:
-    assert _completed(_child(run, made, 2)), "nobody killed this child"
+def _nothing_left_before_its_inputs_were_durable(run: Path) -> None:
+    if not (run / "journal").exists():
+        return
+    inputs = (part for part in file.inputs(run) if isinstance(part, np.ndarray))
+    durable = sum(map(len, inputs))
+    assert all(events <= durable for events, _ in told(run))
 
 
-def _child(run: Path, made: tuple[Events, dict[int, bytes]], ready: int) -> int:
+def told(run: Path) -> list[tuple[int, bytes]]:
+    """What has left a run: durable events and the bytes of each order."""
+    size = 8 + TABLES["orders"].itemsize
+    data = left(run).read_bytes()
+    parts = [data[at : at + size] for at in range(0, len(data), size)]
+    return [(int.from_bytes(part[:8], "little"), part[8:]) for part in parts]
+
+
+def _finish(run: Path, market: Market, seed: int) -> None:
+    assert _completed(_child(run, market, seed, 2)), "nobody killed this child"
+
+
+def _child(run: Path, market: Market, seed: int, ready: int) -> int:
     child = os.fork()
     if child == 0:
         signal.alarm(HANGS_S)
         try:
-            _feed_all(run, made, ready)
+            _feed_all(run, market, seed, ready)
             os._exit(0)
         finally:
             os._exit(1)
@@ -104,11 +156,16 @@ def test_after_kills_at_random_moments_a_run_is_that_of_an_undisturbed_one(
         env={**os.environ, "PYTHONPATH": paths},
         check=True,
     )
-    made = made_events(windows=2)
-    digest = undisturbed_digest(*made)
+    market = a_market()
+    digest = undisturbed_digest(*market)
     whole = dict(journaled(tmp_path / "undisturbed"))
-    for run in sorted(tmp_path.glob("killed*")):
+    undisturbed = [order for _, order in told(tmp_path / "undisturbed")]
+    assert b"".join(undisturbed) == whole["orders"]
+    assert list((tmp_path / "undisturbed" / "snapshots").iterdir())
+    for run in sorted(path for path in tmp_path.glob("killed*") if path.is_dir()):
         verdict = verify(run, batch_sizes=(256,))
         assert verdict.proved, str(verdict.divergence)
-        assert (verdict.digest, verdict.proved_events) == (digest, len(made[0]))
+        assert (verdict.digest, verdict.proved_events) == (digest, len(market[0]))
         assert dict(journaled(run)) == whole
+        orders = iter(undisturbed)
+        assert all(order in orders for _, order in told(run)), "an order was told that is not so"
