@@ -1,9 +1,12 @@
 """Faults are pure: a line and a schedule say which frames come through, when, and in what state."""
 
+import re
 from collections import Counter
+from typing import Any
 
 import msgspec
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +31,7 @@ from fairwind.world.faults import (
 
 FRAMES = [f'{{"frame":{k}}}'.encode() for k in range(6)]
 A, B, C, D, E, F = FRAMES
+DOCUMENT = ROOT / "docs" / "faults.md"
 END_NS = 100 * SECOND_NS
 
 
@@ -201,6 +205,28 @@ def test_every_kind_is_written_and_read_as_json() -> None:
         for line in lines:
             one = Fault(kind=kind, line=line)
             assert msgspec.json.decode(msgspec.json.encode(one), type=Fault) == one
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+
+
+def test_every_kind_has_its_row_in_the_catalogue_and_its_examples_can_be() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \|", DOCUMENT.read_text(), re.MULTILINE)
+    assert set(rows) & set(Kind) == set(Kind)
+    assert len(rows) == len(set(rows))
+    examples = blocks("json") + re.findall(r"'(\[.*?\])'", blocks("console")[0])
+    assert len(examples) == 2
+    for example in examples:
+        for one in msgspec.json.decode(example, type=list[Fault]):
+            check(one)
+
+
+def test_the_catalogues_program_runs() -> None:
+    (program,) = blocks("python")
+    found: dict[str, Any] = {}
+    exec(compile(program, DOCUMENT.name, "exec"), found)
+    assert len(found["frames"]) > 10
 
 
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 10 * SECOND_NS), max_size=40))

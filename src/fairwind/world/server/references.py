@@ -97,20 +97,21 @@ class References:
 
     def publish(self, rows: Iterable[Row]) -> None:
         """Hand each print to those who want its stream."""
-        of_rtds = self.sockets.of(Listener, LineName.RTDS)
-        of_polybolt = self.sockets.of(Listener, LineName.POLYBOLT)
         for row in rows:
             stream = (row.market, row.ref if row.kind == Kind.REFERENCE else -1)
-            if self._comes(row, stream, LineName.RTDS):
-                for reader in of_rtds:
-                    if stream in reader.wants:
-                        reader.put(self._rtds_update(reader, row, stream), row.ts_ns)
-            if self._comes(row, stream, LineName.POLYBOLT):
-                for reader in of_polybolt:
-                    if stream in reader.wants:
-                        payload = _bolt_payload(row, stream)
-                        frame = self._envelope(reader, stream, payload, row.ts_ns)
-                        reader.put(frame, row.ts_ns)
+            for line in (LineName.RTDS, LineName.POLYBOLT):
+                if self._comes(row, stream, line):
+                    self._tell(row, stream, line)
+
+    def _tell(self, row: Row, stream: Stream, line: LineName) -> None:
+        for reader in self.sockets.of(Listener, line):
+            if stream not in reader.wants:
+                continue
+            if line is LineName.RTDS:
+                frame = self._rtds_update(reader, row, stream)
+            else:
+                frame = self._envelope(reader, stream, _bolt_payload(row, stream), row.ts_ns)
+            reader.put(frame, row.ts_ns)
 
     def join(self, name: LineName) -> Listener:
         """A new listener. RTDS greets with an empty frame and waits for ever for a first one."""
