@@ -67,7 +67,7 @@ def kill_many(folder: Path) -> None:
 
 
 def left(run: Path) -> Path:
-    """Where the orders go that leave a run's process, each with the events that were durable."""
+    """Where the orders go that leave a run's process, each with the events that it follows from."""
     return run.with_suffix(".left")
 
 
@@ -77,8 +77,8 @@ def _feed_all(run: Path, market: Market, seed: int, ready: int) -> None:
     steps = random.Random(seed)
 
     def tell(rows: Rows) -> None:
-        durable = session.journal.events.to_bytes(8, "little")
-        parts = (durable + order.tobytes() for order in rows["orders"])
+        needed = session.events.to_bytes(8, "little")
+        parts = (needed + order.tobytes() for order in rows["orders"])
         os.write(outside, b"".join(parts))
 
     outside = os.open(left(run), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -117,7 +117,7 @@ def _nothing_left_before_its_inputs_were_durable(run: Path) -> None:
 
 
 def told(run: Path) -> list[tuple[int, bytes]]:
-    """What has left a run: durable events and the bytes of each order."""
+    """What has left a run: the events that it follows from and the bytes of each order."""
     size = 8 + TABLES["orders"].itemsize
     data = left(run).read_bytes()
     parts = [data[at : at + size] for at in range(0, len(data), size)]
