@@ -161,8 +161,8 @@ def read(path: Path) -> Iterator[Record | Cut]:
         for found in _of_file(file):
             if isinstance(found, Record) and found.line != GAMMA:
                 heard[found.line] = found.ts_ns
-                if found.mark == Mark.LOST:
-                    del heard[found.line]
+            if isinstance(found, Record) and found.mark == Mark.LOST:
+                heard.pop(found.line, None)
             yield found
 
 
