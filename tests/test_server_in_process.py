@@ -54,6 +54,17 @@ def test_a_market_is_told_without_a_server_however_time_is_cut() -> None:
     assert all(len(frames) > 50 for frames in second.values())
 
 
+def test_a_venue_that_nobody_has_heard_goes_on_like_one_that_was_heard() -> None:
+    heard, unheard = Venue(EVENTS), Venue(EVENTS)
+    end_ns = int(EVENTS["ts_ns"][-1])
+    for now_ns in range(LISTED_NS, end_ns, 45 * SECOND_NS):
+        assert heard.advance(now_ns)[0]
+        assert unheard.advance(now_ns, heard=False)[0] == []
+        assert unheard.prints == heard.prints
+        now_ns += 10 * SECOND_NS
+        assert unheard.advance(now_ns) == heard.advance(now_ns)
+
+
 def test_random_faults_change_what_is_told_and_nothing_else() -> None:
     well = told([], 2 * SECOND_NS)
     changed = 0

@@ -90,7 +90,7 @@ class Market:
 
     def turn(self, to_ns: int) -> None:
         """Play up to a time at once, and hand what is said to all connections."""
-        frames, answers = self.venue.advance(to_ns)
+        frames, answers = self.venue.advance(to_ns, heard=bool(self.sockets.open))
         self._streams.publish(frames)
         self._references.publish(self.venue.prints)
         self._coinbase.publish(self.venue.prints)

@@ -90,6 +90,7 @@ class Venue:
         self.prints: list[Row] = []  # SPOT and REFERENCE since the last call of `advance`
         self.tape = tape
         self._played = 0
+        self._heard = True
         self._late: list[tuple[int, int, int]] = []  # results to come: when, market, payout
         self._resolved: deque[tuple[int, str]] = deque()  # until when each is kept
         self._settling: list[tuple[int, int, str, TradeStatus]] = []
@@ -111,9 +112,12 @@ class Venue:
         place = self._played + rows
         return min(int(self.tape["ts_ns"][place]), limit_ns) if place < len(self.tape) else limit_ns
 
-    def advance(self, now_ns: int) -> tuple[list[Frame], list[Answer]]:
-        """Play the tape up to a time. Frames in order, and answers to orders that waited."""
-        self.prints = []
+    def advance(self, now_ns: int, heard: bool = True) -> tuple[list[Frame], list[Answer]]:
+        """Play the tape up to a time. Frames in order, and answers to orders that waited.
+
+        With nobody to hear them there are no frames, which takes half the time.
+        """
+        self.prints, self._heard = [], heard
         frames: list[Frame] = []
         answers: list[Answer] = []
         end = int(self.tape["ts_ns"][self._played :].searchsorted(now_ns, "right"))
@@ -126,6 +130,7 @@ class Venue:
                 group = []
         self._played += end - len(group)
         answers += self._pass_time(now_ns, frames)
+        self._heard = True
         return frames, answers
 
     def submit(self, order: Order) -> tuple[list[Frame], Answer]:
@@ -241,12 +246,15 @@ class Venue:
         """What the facts say to readers: deltas, or whole books after trades and new ticks."""
         frames: list[Frame] = []
         now_ns = self.now_ns
-        off_ns = self.faults.off_ns(LineName.MARKET, now_ns) if facts else 0
         touched = [self._shown_of(fact) for fact in facts]
+        if not self._heard:
+            for fact, shown in zip(facts, touched, strict=True):
+                self._apply(fact, shown)
+            return []
         before = {s.listing.condition_id: [s.best(o) for o in Outcome] for s in touched}
         again = _shown_whole(facts, {s.listing.condition_id for s in touched} if whole else set())
         for fact, shown in zip(facts, touched, strict=True):
-            shown.changed_ns = now_ns + off_ns
+            self._apply(fact, shown)
             if isinstance(fact, OrderFact):
                 frames += self._order_frames(fact)
             else:
@@ -258,17 +266,30 @@ class Venue:
                 frames.append(MarketFrame((token,), False, wire.book_again(shown, outcome), now_ns))
         return frames + self._best_frames(before)
 
+    def _apply(self, fact: Fact, shown: Shown) -> None:
+        """Bring what is shown up to a fact, and put on the calendar what follows from it."""
+        shown.changed_ns = self.now_ns + self.faults.off_ns(LineName.MARKET, self.now_ns)
+        if isinstance(fact, LevelFact):
+            shown.apply(fact)
+        elif isinstance(fact, TickFact):
+            shown.tick_e4 = fact.new_e4
+        elif isinstance(fact, ResultFact):
+            self._resolved.append((self.now_ns + KEPT_NS, fact.market))
+        elif isinstance(fact, TradeFact) and fact.status is TradeStatus.MATCHED:
+            trade = fact.trade
+            shown.last_price = f"{trade.taker.own_e4(trade.fills[-1].up_e4) / 10_000:.3f}"
+            if trade.id in self.exchange.trades:
+                self._will_settle(trade)
+
     def _fact_frames(self, fact: Fact, shown: Shown, whole: bool) -> list[Frame]:
         tokens = shown.listing.tokens
         if isinstance(fact, LevelFact):
-            shown.apply(fact)
             if whole:
                 return []
             return [MarketFrame(tokens, False, wire.price_change(shown, fact), self.now_ns)]
         if isinstance(fact, TradeFact):
             return self._trade_frames(fact, shown)
         if isinstance(fact, TickFact):
-            shown.tick_e4 = fact.new_e4
             twice = [outcome for outcome in Outcome for _ in range(2)]
             return [
                 MarketFrame(
@@ -280,7 +301,6 @@ class Venue:
                 for outcome in twice
             ]
         assert isinstance(fact, ResultFact)
-        self._resolved.append((self.now_ns + KEPT_NS, fact.market))
         resolved = wire.market_resolved(shown, fact.up_payout_e4)
         return [MarketFrame(tokens, True, resolved, self.now_ns)]
 
@@ -290,12 +310,8 @@ class Venue:
         frames: list[Frame] = []
         if fact.status is TradeStatus.MATCHED:
             token = shown.listing.tokens[trade.taker.outcome]
-            price = trade.taker.own_e4(trade.fills[-1].up_e4)
-            shown.last_price = f"{price / 10_000:.3f}"
             printed = wire.last_trade_price(shown, trade)
             frames.append(MarketFrame((token,), False, printed, self.now_ns))
-            if trade.id in self.exchange.trades:
-                self._will_settle(trade)
         for account in sorted(_parties(trade) - {HOUSE}):
             event = account_wire.trade_event(trade, shown.listing, self.who, account)
             data = wire.encode(event)
