@@ -61,8 +61,8 @@ def test_a_venue_that_nobody_has_heard_goes_on_like_one_that_was_heard() -> None
         assert heard.advance(now_ns)[0]
         assert unheard.advance(now_ns, heard=False)[0] == []
         assert unheard.prints == heard.prints
-        now_ns += 10 * SECOND_NS
-        assert unheard.advance(now_ns) == heard.advance(now_ns)
+        later_ns = now_ns + 10 * SECOND_NS
+        assert unheard.advance(later_ns) == heard.advance(later_ns)
 
 
 def test_random_faults_change_what_is_told_and_nothing_else() -> None:

@@ -240,6 +240,8 @@ class Venue:
         self.shown[found.condition_id] = self.numbers[row.market] = shown
         self.slugs[found.slug] = shown
         self.tokens.update(dict.fromkeys(found.tokens, shown))
+        if not self._heard:
+            return []
         return [MarketFrame((), True, wire.new_market(shown, terms.fee_rate_e6), row.ts_ns)]
 
     def _frames(self, facts: list[Fact], whole: bool = False) -> list[Frame]:
