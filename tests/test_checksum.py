@@ -64,4 +64,4 @@ def test_candidates_begin_with_what_fitted_last_and_hold_prints_and_complements(
     prices = TradePrices()
     prices.fitted("0.420")
     prices.printed("0.87")
-    assert prices.candidates() == ["0.420", "0.870", "0.130", "0.860", "0.880", "0.120", "0.140"]
+    assert [*prices.candidates()] == ["0.420", "0.870", "0.130", "0.860", "0.880", "0.120", "0.140"]

@@ -2,6 +2,7 @@
 
 import pytest
 from wire_messages import (
+    BIDS,
     CONDITION,
     DOWN,
     NS,
@@ -16,7 +17,7 @@ from wire_messages import (
 )
 
 from fairwind.core.events import Flag, Kind, Side
-from fairwind.feeds.books import CHECKSUM_EVERY, Market
+from fairwind.feeds.books import Market
 from fairwind.feeds.kpis import Count
 
 BID, ASK, NONE, MORE = int(Side.BID), int(Side.ASK), int(Side.NONE), int(Flag.MORE)
@@ -53,8 +54,8 @@ def test_a_snapshot_is_one_atomic_group_behind_a_clear() -> None:
         (Kind.CLEAR, NONE, 0, 0, MORE),
         (LEVEL, BID, 4700, 10_000_000, MORE),
         (LEVEL, BID, 4800, 20_500_000, MORE),
-        (LEVEL, ASK, 5200, 30_000_000, MORE),
-        (LEVEL, ASK, 5000, 40_000_000, 0),
+        (LEVEL, ASK, 5000, 40_000_000, MORE),
+        (LEVEL, ASK, 5200, 30_000_000, 0),
     ]
 
 
@@ -229,23 +230,21 @@ def test_the_result_is_what_one_up_share_pays(winner: str, payout: int) -> None:
 
 
 def wrong_hashes(channel, seconds: float):
-    """So many changes with a wrong checksum, spread over that time."""
-    number = CHECKSUM_EVERY + 5
+    """Changes with a wrong checksum, when one is due, received over that time."""
     return [
         row
-        for at in range(number)
+        for at in range(5)
         for row in fed(
             channel,
-            change("BUY", "0.47", str(at + 1), at_ms=at + 1),
-            at_ms=int(at * seconds * 1000 / number),
+            change("BUY", "0.47", str(at + 1), at_ms=1000 + at),
+            at_ms=int(at * seconds * 1000 / 5),
         )
     ]
 
 
 def test_a_checksum_that_keeps_failing_puts_the_book_in_doubt() -> None:
     channel = alive()
-    # Every 64th change is checked; the failures after it last longer than a second.
-    assert summary(wrong_hashes(channel, seconds=40))[-1] == GAP
+    assert summary(wrong_hashes(channel, seconds=2))[-1] == GAP
     assert channel.kpis.counts[Count.CHECKSUM_FAILURES] >= 3
     assert [one.why for one in channel.resyncs(NS)] == ["its checksum keeps failing"]
 
@@ -259,8 +258,19 @@ def test_a_burst_of_failures_within_a_second_is_no_proof() -> None:
 def test_a_recipe_that_fails_on_a_fresh_snapshot_is_not_trusted() -> None:
     channel = watching()
     fed(channel, book(hash="0" * 40))
-    assert GAP not in summary(wrong_hashes(channel, seconds=40))
+    assert GAP not in summary(wrong_hashes(channel, seconds=2))
     assert channel.kpis.counts[Count.CHECKSUMS] == 1
+
+
+def test_a_checksum_is_compared_once_a_second_while_it_fits() -> None:
+    channel = alive()
+    for at_ms in (999, 1000, 1001, 1999, 2000):
+        size = str(at_ms)
+        one = change("BUY", "0.47", size, at_ms=at_ms)
+        one["price_changes"][0]["hash"] = book((("0.47", size), BIDS[1]), at_ms=at_ms)["hash"]
+        fed(channel, one)
+    assert channel.kpis.counts[Count.CHECKSUMS] == 1 + 2
+    assert channel.kpis.counts[Count.CHECKSUM_FAILURES] == 0
 
 
 BAD_BOOKS = {

@@ -47,7 +47,7 @@ def test_a_resumed_book_whose_tick_changed_begins_anew() -> None:
 def test_a_resumed_books_checksum_is_trusted_from_its_first_snapshot_on() -> None:
     channel = resumed()
     fed(channel, book())
-    assert summary(wrong_hashes(channel, seconds=40))[-1] == GAP
+    assert summary(wrong_hashes(channel, seconds=2))[-1] == GAP
 
 
 @pytest.mark.parametrize(

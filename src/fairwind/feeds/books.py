@@ -6,15 +6,16 @@ twice (Down's entry mirrors Up's), a level overwritten by an older message.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from fairwind.core.errors import BadInput
 from fairwind.core.events import HORIZONS_S, Flag, Kind, Side, Source
 from fairwind.core.units import MILLISECOND_NS, PRICE_ONE_E4, SECOND_NS
-from fairwind.feeds.checksum import TokenBook, TradePrices, fitting_trade_price
+from fairwind.feeds.checksum import TradePrices, begun, fitting, levels_text
 from fairwind.feeds.frames import (
+    GRID_E4,
     BadFrame,
     Reason,
     Row,
@@ -25,13 +26,12 @@ from fairwind.feeds.frames import (
     trade_price,
 )
 from fairwind.feeds.kpis import Count, Kpis
-from fairwind.feeds.levels import Ladder, News, Total, differences, ladder
+from fairwind.feeds.levels import Ladders, News, decimals_of, differences
 from fairwind.feeds.recorded.clob_wire import Book, Change, LastTrade, OldChange
+from fairwind.feeds.scanned.record import BOOK, CHECKSUM_EVERY_NS, NO_ASK, NO_BID, set_level
 
 PARITY_E4 = 200
 ASK_AGAIN_NS = 5 * SECOND_NS
-CHECKSUM_EVERY = 64
-"""Every so many changes of a book its checksum is recomputed; after a failure, every change."""
 CHECKSUM_FAILURES = 3
 CHECKSUM_DOUBT_NS = SECOND_NS
 """So many failures in a row over so long put the book in doubt: fewer may be a changed trade
@@ -43,6 +43,8 @@ _LEVEL, _POLYMARKET, _MORE = int(Kind.LEVEL), int(Source.POLYMARKET), int(Flag.M
 
 Bests = tuple[int, int]
 """(best bid, best ask) as price_e4; 0 and 10000 stand for an empty side."""
+Total = tuple[int, int]
+"""A level's total in micro shares, and with how many decimals the venue wrote it."""
 
 
 class Market(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,27 +78,33 @@ class MarketBook:
     `stamp` is the venue's time in ns, every `ts_ns` that of receipt.
     """
 
-    def __init__(self, market: Market, kpis: Kpis, ts_ns: int) -> None:
+    def __init__(self, market: Market, kpis: Kpis, ts_ns: int, record: Any) -> None:
+        """`record`, one of BOOK, is this book's from now on; compiled code changes it as well."""
         self.market = market
-        self.live = False
-        self.heard_ns = ts_ns
+        self._record = record
+        for field in BOOK.names or ():
+            record[field] = 0
+        record["number"], record["heard_ns"] = market.number, ts_ns
+        self._sizes, self._stamps = record["sizes"], record["stamps"]
+        self._decimals, self._bests = record["decimals"], record["bests"]
+        self._bests[:] = NO_BID, NO_ASK
         self._wanted: str | None = None
         self._asked_ns = ts_ns
         self._kpis = kpis
         self._tick_e4 = market.tick_e4
-        self._sides: tuple[Ladder, Ladder] = ({}, {})
-        self._stamps: dict[int, int] = {}
-        self._snapshot_stamp = 0
-        self._best: Bests = (0, PRICE_ONE_E4)
-        self._parity = 0
-        self._trades = TradePrices()
-        self._trusted = False
-        self._until_checksum = CHECKSUM_EVERY
+        self._trades = TradePrices(record["trades"])
         self._failed = 0
         self._failing_since = 0
-        self._newest = 0
         self._dead_since: int | None = None
-        self._resumed = False
+
+    @property
+    def live(self) -> bool:
+        """Whether the book can be used."""
+        return bool(self._record["live"])
+
+    def heard(self, ts_ns: int) -> None:
+        """Something came for this market."""
+        self._record["heard_ns"] = ts_ns
 
     def resume(self, levels: Sequence[tuple[int, int, int]], stamp: int) -> None:
         """Live from now on with these (side, price_e4, size micro), as of the venue's `stamp`.
@@ -109,47 +117,49 @@ class MarketBook:
                     f"{self.market.condition_id}: expected levels of a book as (side, price_e4, "
                     f"size micro), found {(side, price, size)}; watch the market instead"
                 )
-            self._set(side, price, (size, ""))
-        if self._best[0] >= self._best[1]:
+            self._set(side, price, (size, 0))
+        if _crossed(self._best()):
             raise BadInput(
                 f"{self.market.condition_id}: expected a bid below the ask, found best prices "
-                f"{self._best}; watch the market instead"
+                f"{self._best()}; watch the market instead"
             )
-        self._snapshot_stamp = self._newest = stamp
-        self.live = self._resumed = True
+        record = self._record
+        record["snapshot_ns"] = record["newest_ns"] = stamp
+        record["live"] = record["resumed"] = 1
 
     def snapshot(self, frame: Book, stamp: int, ts_ns: int) -> list[Row]:
         """Replace the book by Up's; compare with Down's. A live book reports what differs.
 
         Raises BadFrame and changes nothing for a malformed book.
         """
-        bids, asks = ladder(frame.bids), ladder(frame.asks)
-        best = (max(bids, default=0), min(asks, default=PRICE_ONE_E4))
-        _uncrossed(best, frame.asset_id)
+        shown = Ladders(frame)
         if frame.asset_id != self.market.up:
             self._expect_down(frame.asset_id)
             if self.live:
-                self._compare(self._best, (PRICE_ONE_E4 - best[1], PRICE_ONE_E4 - best[0]))
+                self._compare(self._best(), _mirrored(shown.best))
             return []
         rows = [] if frame.tick_size is None else self.tick(frame.tick_size, ts_ns)
         if frame.last_trade_price is not None:
             self._trades.fitted(frame.last_trade_price)
-        old, fresh = self._sides, not self.live
-        seen = self._resumed and stamp <= self._newest
-        trust, self._resumed = fresh or self._resumed, False
-        self._sides, self._best, self._snapshot_stamp = (bids, asks), best, stamp
-        self._newest = stamp
-        self._stamps.clear()
+        record, fresh = self._record, not self.live
+        seen = record["resumed"] and stamp <= record["newest_ns"]
+        anew, record["resumed"] = fresh or record["resumed"], 0
         if fresh:
-            rows.append(self._row(Kind.CLEAR, ts_ns, stamp, flags=_MORE if bids or asks else 0))
-            rows += self._group(differences(({}, {}), self._sides), ts_ns, stamp)
+            more = _MORE if shown.sizes.any() else 0
+            rows.append(self._row(Kind.CLEAR, ts_ns, stamp, flags=more))
+            self._sizes[:] = 0
+        news = differences(self._sizes, shown.sizes)
+        self._sizes[:], self._decimals[:], self._stamps[:] = shown.sizes, shown.decimals, 0
+        self._bests[:] = shown.best[0] // GRID_E4, shown.best[1] // GRID_E4
+        record["snapshot_ns"] = record["newest_ns"] = stamp
+        if not (news or fresh or seen):
+            news = self._top()
+        rows += self._group(news, ts_ns, stamp)
+        if fresh:
             self._alive(ts_ns)
-        else:
-            again = [] if seen else self._top()
-            rows += self._group(differences(old, self._sides) or again, ts_ns, stamp)
-        if trust and frame.last_trade_price is not None:
+        if anew and frame.last_trade_price is not None:
             # When even a fresh book does not fit, the recipe has changed: no check is better.
-            self._trusted = self._fits(stamp, frame.hash)
+            record["trusted"], record["checked_ns"] = self._fits(stamp, frame.hash), stamp
         return rows
 
     def change(self, stamp: int, entries: Sequence[OldChange], ts_ns: int) -> list[Row]:
@@ -163,26 +173,38 @@ class MarketBook:
         found, best, sent_hash = self._read(entries)
         news: News = []
         for key, total in found.items():
-            if stamp < self._stamps.get(key, self._snapshot_stamp):
+            side, price = key
+            level = price // GRID_E4
+            if stamp < max(self._stamps[side, level], self._record["snapshot_ns"]):
                 self._kpis.add(Count.OUT_OF_ORDER)
                 continue
-            self._stamps[key] = stamp
-            price, side = key >> 1, key & 1
+            self._stamps[side, level] = stamp
             self._set(side, price, total)
             news.append((side, price, total[0]))
-        if self._best[0] >= self._best[1]:
-            return self.doubt(f"it is crossed: {self._best}", ts_ns)
+        if _crossed(self._best()):
+            return self.doubt(f"it is crossed: {self._best()}", ts_ns)
         if len(news) < len(found):
             return self._group(news, ts_ns, stamp)
-        if best is not None and best != self._best:
-            return self.doubt(f"best prices {self._best}, the venue's are {best}", ts_ns)
-        self._until_checksum -= 1
-        newest = stamp >= self._newest
-        self._newest = max(stamp, self._newest)
-        due = newest and self._until_checksum <= 0 and sent_hash
-        if due and not self._checked(stamp, sent_hash, ts_ns):
-            return self.doubt("its checksum keeps failing", ts_ns)
-        return self._group(news, ts_ns, stamp)
+        if best is not None and best != self._best():
+            return self.doubt(f"best prices {self._best()}, the venue's are {best}", ts_ns)
+        record = self._record
+        newest = stamp >= record["newest_ns"]
+        record["newest_ns"] = max(stamp, record["newest_ns"])
+        due = record["trusted"] and stamp - record["checked_ns"] >= CHECKSUM_EVERY_NS
+        doubted = self.check(stamp, sent_hash, ts_ns) if newest and due and sent_hash else []
+        return doubted or self._group(news, ts_ns, stamp)
+
+    def check(self, stamp: int, sent_hash: str, ts_ns: int) -> list[Row]:
+        """Whether the checksum of the message just applied fits; rows when it never does."""
+        if self._fits(stamp, sent_hash):
+            self._record["checked_ns"], self._failed = stamp, 0
+            return []
+        self._failed += 1
+        self._failing_since = ts_ns if self._failed == 1 else self._failing_since
+        lasting = ts_ns - self._failing_since >= CHECKSUM_DOUBT_NS
+        if self._failed < CHECKSUM_FAILURES or not lasting:
+            return []
+        return self.doubt("its checksum keeps failing", ts_ns)
 
     def trade(self, frame: LastTrade, stamp: int, ts_ns: int) -> list[Row]:
         """A print, in Up terms. Raises BadFrame."""
@@ -214,15 +236,16 @@ class MarketBook:
         """The book cannot be used until the next snapshot."""
         if not self.live:
             return []
-        self.live, self._dead_since = False, ts_ns
+        self._record["live"], self._dead_since = 0, ts_ns
         return [self._row(Kind.GAP, ts_ns, 0)]
 
     def silent(self, ts_ns: int, limit_ns: int) -> bool:
         """Whether the window is open and its live book was not heard of for that long."""
         age_ns = ts_ns - self.market.start_ns
         horizon_s = HORIZONS_S[self.market.series % len(HORIZONS_S)]
+        heard_ns = int(self._record["heard_ns"])
         is_open = 0 <= age_ns < horizon_s * SECOND_NS
-        return self.live and is_open and ts_ns - max(self.heard_ns, self.market.start_ns) > limit_ns
+        return self.live and is_open and ts_ns - max(heard_ns, self.market.start_ns) > limit_ns
 
     def resync(self, ts_ns: int) -> Resync | None:
         """A wish for a new snapshot: once when the book ends, again while none comes."""
@@ -232,27 +255,29 @@ class MarketBook:
         self._wanted, self._asked_ns = None, ts_ns
         return Resync(self.market, why)
 
-    def _read(self, entries: Sequence[OldChange]) -> tuple[dict[int, Total], Bests | None, str]:
-        """Totals by price x 2 + side in Up terms; Up's best prices and hash as sent with them."""
-        found: dict[int, Total] = {}
+    def _read(
+        self, entries: Sequence[OldChange]
+    ) -> tuple[dict[tuple[int, int], Total], Bests | None, str]:
+        """Totals by (side, price_e4) in Up terms; Up's best prices and hash as sent with them."""
+        found: dict[tuple[int, int], Total] = {}
         best: Bests | None = None
         mirrored: Bests | None = None
         sent_hash = ""
         for one in entries:
             side, price = _side(one.side), contract_price(one.price)
-            total = (shares(one.size), one.size)
+            total = (shares(one.size), decimals_of(one.size))
             up = one.asset_id == self.market.up
             if not up:
                 self._expect_down(one.asset_id)
                 side, price = 1 - side, PRICE_ONE_E4 - price
-            if found.setdefault(price * 2 + side, total)[0] != total[0]:
+            if found.setdefault((side, price), total)[0] != total[0]:
                 raise BadFrame(Reason.MIRROR, "the same total on both tokens", one)
             if isinstance(one, Change):
                 bests = _bests(one)
                 if up:
                     best, sent_hash = bests, one.hash
                 else:
-                    mirrored = (PRICE_ONE_E4 - bests[1], PRICE_ONE_E4 - bests[0])
+                    mirrored = _mirrored(bests)
         if best is not None and mirrored is not None:
             self._compare(best, mirrored)
         return found, best or mirrored, sent_hash
@@ -264,21 +289,20 @@ class MarketBook:
     def _compare(self, best: Bests, mirrored: Bests) -> None:
         """Mark the book while Down's best prices, in Up terms, are more than two cents off."""
         if best == mirrored:
-            self._parity = 0
+            self._record["parity"] = 0
             return
         apart = max(abs(best[0] - mirrored[0]), abs(best[1] - mirrored[1]))
-        self._parity = int(Flag.PARITY) if apart > PARITY_E4 else 0
+        self._record["parity"] = int(Flag.PARITY) if apart > PARITY_E4 else 0
         self._kpis.add(Count.PARITY, int(apart > PARITY_E4))
 
     def _set(self, side: int, price: int, total: Total) -> None:
         """One level's new total, and the best price that follows from it."""
-        bid, ask = self._best
-        if total[0]:
-            self._sides[side][price] = total
-            self._best = (max(bid, price), ask) if side == _BID else (bid, min(ask, price))
-        elif self._sides[side].pop(price, None) and price == self._best[side]:
-            bids, asks = self._sides
-            self._best = (max(bids, default=0), min(asks, default=PRICE_ONE_E4))
+        level = price // GRID_E4
+        self._bests[side] = set_level(self._sizes, side, level, total[0], self._bests[side])
+        self._decimals[side, level] = total[1]
+
+    def _best(self) -> Bests:
+        return int(self._bests[0]) * GRID_E4, int(self._bests[1]) * GRID_E4
 
     def _group(self, levels: News, ts_ns: int, stamp: int) -> list[Row]:
         """The (side, price, size) as one atomic group; the last one carries the parity mark."""
@@ -288,46 +312,33 @@ class MarketBook:
             for side, price, size in levels
         ]
         if rows:
-            rows[-1] = (*rows[-1][:9], self._parity)
+            rows[-1] = (*rows[-1][:9], int(self._record["parity"]))
         return rows
 
     def _top(self) -> News:
         """The best levels once more: they were seen again, and are as young as the message."""
-        bid, ask = self._best
-        bids, asks = self._sides
-        shown = ((_BID, bid, bids.get(bid)), (_ASK, ask, asks.get(ask)))
-        return [(side, price, total[0]) for side, price, total in shown if total is not None]
+        shown = [
+            (side, int(level), int(self._sizes[side, level]))
+            for side, level in enumerate(self._bests)
+        ]
+        return [(side, level * GRID_E4, size) for side, level, size in shown if size]
 
     def _alive(self, ts_ns: int) -> None:
         """The book is live again; how long it was not is counted."""
         if self._dead_since is not None:
             self._kpis.invalid_book_ns += ts_ns - self._dead_since
-        self.live, self._dead_since, self._wanted, self._failed = True, None, None, 0
-        self._until_checksum = CHECKSUM_EVERY
-
-    def _checked(self, stamp: int, sent_hash: str, ts_ns: int) -> bool:
-        """Whether the checksum fits, or has not failed often enough to say that it does not."""
-        if not self._trusted or self._fits(stamp, sent_hash):
-            self._until_checksum, self._failed = CHECKSUM_EVERY, 0
-            return True
-        self._failed += 1
-        self._failing_since = ts_ns if self._failed == 1 else self._failing_since
-        often = self._failed >= CHECKSUM_FAILURES
-        return not (often and ts_ns - self._failing_since >= CHECKSUM_DOUBT_NS)
+        self._dead_since, self._wanted, self._failed = None, None, 0
+        self._record["live"] = 1
 
     def _fits(self, stamp: int, sent_hash: str) -> bool:
         """Whether the book as assembled has the hash that was sent with it (venue facts 3.4)."""
-        bids, asks = self._sides
-        book = TokenBook(
-            self.market.condition_id,
-            self.market.up,
-            {_text(price): text for price, (_, text) in bids.items()},
-            {_text(price): text for price, (_, text) in asks.items()},
-            tick_size=_text(self._tick_e4),
-            min_order_size=f"{self.market.min_size_micro / 1e6:g}",
+        least = f"{self.market.min_size_micro / 1e6:g}"
+        text = begun(
+            (self.market.condition_id, self.market.up, str(stamp // MILLISECOND_NS)),
+            levels_text(self._sizes, self._decimals),
+            (least, f"{self._tick_e4 / PRICE_ONE_E4:g}", False),
         )
-        timestamp = str(stamp // MILLISECOND_NS)
-        price = fitting_trade_price(book, timestamp, sent_hash, self._trades.candidates())
+        price = fitting(text, sent_hash, self._trades.candidates())
         self._kpis.add(Count.CHECKSUMS)
         if price is None:
             self._kpis.add(Count.CHECKSUM_FAILURES)
@@ -366,8 +377,12 @@ def _side(text: str) -> int:
     return side
 
 
+def _crossed(best: Bests) -> bool:
+    return best[0] >= best[1]
+
+
 def _uncrossed(best: Bests, asset_id: str) -> None:
-    if best[0] >= best[1]:
+    if _crossed(best):
         raise BadFrame(Reason.CROSSED, f"a bid below the ask of {asset_id}", best)
 
 
@@ -377,6 +392,6 @@ def _bests(entry: Change) -> Bests:
     return best
 
 
-def _text(price_e4: int) -> str:
-    """A price as the venue writes it: without trailing zeros."""
-    return f"{price_e4 / PRICE_ONE_E4:g}"
+def _mirrored(best: Bests) -> Bests:
+    """Down's best prices in Up terms, or the other way round."""
+    return PRICE_ONE_E4 - best[1], PRICE_ONE_E4 - best[0]

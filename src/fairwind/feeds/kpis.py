@@ -6,8 +6,13 @@ Never here: a judgement; what is too old or too much is decided by who reads it.
 
 from collections import Counter
 from enum import StrEnum
+from typing import Any
 
 import msgspec
+import numpy as np
+from numpy import int64
+
+from fairwind.core.compiled import compiled
 
 AGE_STEPS = 8
 """Steps of the age histogram for each doubling: a percentile is at most an eighth too high."""
@@ -35,8 +40,8 @@ class Kpis:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.invalid_book_ns = 0
-        self._ages = [0] * AGE_SLOTS
-        self._aged = 0
+        self.ages = np.zeros(AGE_SLOTS, np.int64)
+        """How many messages were of each slot's age."""
 
     def add(self, what: str, times: int = 1) -> None:
         """Count `what`, a Count or a Reason."""
@@ -45,18 +50,15 @@ class Kpis:
 
     def age(self, age_ns: int) -> None:
         """One message was `age_ns` old on receipt. A clock that is behind makes it 0."""
-        self._ages[_slot(max(age_ns, 0))] += 1
-        self._aged += 1
+        self.ages[slot_of_age(age_ns)] += 1
 
     def age_percentile_ns(self, percent: float) -> int:
         """The age that `percent` of the messages did not exceed, at most 1/8 too high; 0: none."""
-        wanted = self._aged * percent / 100
-        seen = 0
-        for slot, number in enumerate(self._ages):
-            seen += number
-            if number and seen >= wanted:
-                return _upper(slot)
-        return 0
+        seen = np.cumsum(self.ages)
+        if seen[-1] == 0:
+            return 0
+        wanted = max(seen[-1] * percent / 100, 1)
+        return _upper(int(np.searchsorted(seen, wanted)))
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,12 +96,15 @@ def health(feed: str, kpis: Kpis) -> Health:
     )
 
 
-def _slot(age_ns: int) -> int:
-    """The histogram's slot: eight linear steps within each doubling."""
-    if age_ns < AGE_STEPS:
-        return age_ns
-    doubling = age_ns.bit_length() - AGE_STEPS.bit_length()
-    return (doubling + 1) * AGE_STEPS + (age_ns >> doubling) - AGE_STEPS
+@compiled
+def slot_of_age(age_ns: Any) -> Any:
+    """The histogram's slot: eight linear steps within each doubling. A negative age is 0."""
+    slot = int64(0)
+    age = max(int64(age_ns), int64(0))
+    while age >= 2 * AGE_STEPS:
+        age >>= 1
+        slot += AGE_STEPS
+    return slot + age
 
 
 def _upper(slot: int) -> int:

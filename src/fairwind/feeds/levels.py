@@ -1,44 +1,64 @@
-"""The levels of one book: one side by price, and what two books differ by.
+"""The levels of a snapshot, and what two books differ by.
 
-In: a snapshot's levels as text. Out: ladders, and the levels whose total differs. Never here: a
-level without size, or a price twice.
+In: a snapshot's levels as text. Out: sizes by side and level, and the levels whose size differs.
+Never here: a level without size, or a price twice.
 """
 
 from collections.abc import Sequence
 
-from fairwind.core.events import Side
-from fairwind.feeds.frames import BadFrame, Reason, contract_price, shares
-from fairwind.feeds.recorded.clob_wire import Level
+import numpy as np
+from numpy.typing import NDArray
 
-Total = tuple[int, str]
-"""A level's total in micro shares, and as the venue wrote it: the checksum is over the text."""
-Ladder = dict[int, Total]
-"""One side of a book by price_e4."""
+from fairwind.core.events import Side
+from fairwind.core.units import PRICE_ONE_E4
+from fairwind.feeds.frames import GRID_E4, BadFrame, Reason, contract_price, shares
+from fairwind.feeds.recorded.clob_wire import Book, Level
+from fairwind.feeds.scanned.record import LEVELS
+
+Sizes = NDArray[np.int64]
+"""Shape (2, LEVELS), micro shares by side and level; a level is its price / GRID_E4."""
 News = list[tuple[int, int, int]]
 """(side, price_e4, size micro) of changed levels."""
 
 
-def ladder(levels: Sequence[Level]) -> Ladder:
-    """One side of a snapshot; BadFrame for a level without size or one sent twice."""
-    found: Ladder = {}
-    for one in levels:
-        price, size = contract_price(one.price), shares(one.size)
-        if size == 0:
-            raise BadFrame(Reason.SIZE, "a size above zero in a snapshot", one.size)
-        if price in found:
-            raise BadFrame(Reason.DUPLICATE_LEVEL, "each price once", one.price)
-        found[price] = (size, one.size)
-    return found
+def differences(old: Sizes, new: Sizes) -> News:
+    """The levels whose size differs: bids, then asks, each by rising price."""
+    return [
+        (side, int(level) * GRID_E4, int(new[side, level]))
+        for side in (0, 1)
+        for level in np.flatnonzero(old[side] != new[side])
+    ]
 
 
-def differences(old: tuple[Ladder, Ladder], new: tuple[Ladder, Ladder]) -> News:
-    """The levels whose total differs."""
-    found: News = []
-    for side in (int(Side.BID), int(Side.ASK)):
-        found += [(side, price, 0) for price in old[side] if price not in new[side]]
-        found += [
-            (side, price, size)
-            for price, (size, _) in new[side].items()
-            if old[side].get(price, (0, ""))[0] != size
-        ]
-    return found
+class Ladders:
+    """A snapshot's levels by index, in the token's own terms.
+
+    Raises BadFrame for a malformed one: a level without size, one sent twice, a crossed book.
+    """
+
+    def __init__(self, frame: Book) -> None:
+        self.sizes = np.zeros((2, LEVELS), np.int64)
+        self.decimals = np.zeros((2, LEVELS), np.uint8)
+        bids, asks = self._side(Side.BID, frame.bids), self._side(Side.ASK, frame.asks)
+        self.best = max(bids, default=0), min(asks, default=PRICE_ONE_E4)
+        if self.best[0] >= self.best[1]:
+            raise BadFrame(Reason.CROSSED, f"a bid below the ask of {frame.asset_id}", self.best)
+
+    def _side(self, side: Side, levels: Sequence[Level]) -> list[int]:
+        """Takes one side's levels; returns their prices as price_e4."""
+        prices = []
+        for one in levels:
+            price, total = contract_price(one.price), shares(one.size)
+            level = side, price // GRID_E4
+            if total == 0:
+                raise BadFrame(Reason.SIZE, "a size above zero in a snapshot", one.size)
+            if self.sizes[level]:
+                raise BadFrame(Reason.DUPLICATE_LEVEL, "each price once", one.price)
+            self.sizes[level], self.decimals[level] = total, decimals_of(one.size)
+            prices.append(price)
+        return prices
+
+
+def decimals_of(size: str) -> int:
+    """With how many decimals a size was written; those finer than a micro share are lost."""
+    return min(len(size.partition(".")[2]), 6)

@@ -5,16 +5,26 @@ Never here: a socket; an exception for a bad frame in `take`, or a bad frame tha
 """
 
 import json
+import operator
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
 
-from fairwind.core.events import Kind, Source
+from fairwind.core.events import Events, Kind, Source
 from fairwind.core.units import PRICE_ONE_E4
 from fairwind.feeds.books import Market, MarketBook, Resync
-from fairwind.feeds.frames import BadFrame, Reason, Row, best_price, decoded, row, stamp_ns
+from fairwind.feeds.frames import (
+    BadFrame,
+    Reason,
+    Row,
+    best_price,
+    decoded,
+    row,
+    stamp_ns,
+)
 from fairwind.feeds.kpis import Count, Kpis
 from fairwind.feeds.recorded.clob_wire import (
     BestBidAsk,
@@ -27,6 +37,7 @@ from fairwind.feeds.recorded.clob_wire import (
     Resolved,
     TickSize,
 )
+from fairwind.feeds.scanned.channel import Channel
 
 PING = b"PING"
 NOT_JSON_FRAMES = (b"PONG", b"")
@@ -135,11 +146,16 @@ class MarketChannel:
         self.kpis = Kpis()
         self.new_markets: deque[NewMarket] = deque(maxlen=NEW_MARKETS_MAX)
         self._books: dict[str, MarketBook] = {}
+        self._channel = Channel(self.kpis)
         self._last = b""
 
     def watch(self, market: Market, ts_ns: int) -> list[Row]:
-        """From now on the market's frames become rows; its listing comes first."""
-        self._books[market.condition_id] = MarketBook(market, self.kpis, ts_ns)
+        """From now on the market's frames become rows; its listing comes first.
+
+        Raises BadInput when MARKETS_MAX markets are watched already.
+        """
+        record = self._channel.book(market.condition_id)
+        self._keep(MarketBook(market, self.kpis, ts_ns, record))
         listed = row(
             Kind.LISTED,
             ts_ns,
@@ -175,15 +191,18 @@ class MarketChannel:
         Its book is live with the engine's `levels`, (side, price_e4, size micro), of a message
         that the venue stamped `stamp_ns`; `market.tick_e4` is the engine's tick. The next snapshot
         reports what differs, and nothing when it is no newer. A book that the engine holds for
-        unusable is watched instead. Raises BadInput for levels that cannot stand in one book.
+        unusable is watched instead. Raises BadInput as `watch` does, and for
+        levels that cannot stand in one book.
         """
-        book = MarketBook(market, self.kpis, ts_ns)
+        record = self._channel.book(market.condition_id)
+        book = MarketBook(market, self.kpis, ts_ns, record)
         book.resume(levels, stamp_ns)
-        self._books[market.condition_id] = book
+        self._keep(book)
 
     def forget(self, condition_id: str) -> None:
         """The market's frames are ignored from now on."""
-        self._books.pop(condition_id, None)
+        if self._books.pop(condition_id, None) is not None:
+            self._channel.forget(condition_id)
 
     def asset_ids(self) -> list[str]:
         """The tokens of all watched markets: what the connection has to be subscribed to."""
@@ -217,9 +236,34 @@ class MarketChannel:
     def take(self, payload: bytes, ts_ns: int) -> list[Row]:
         """One frame, received at `ts_ns`. A bad one is counted, and ends the books it spoke of."""
         self.kpis.add(Count.MESSAGES)
-        if payload == self._last and payload not in NOT_JSON_FRAMES:
-            self.kpis.add(Count.DUPLICATES)
-        self._last = payload
+        self._count_duplicates([payload])
+        return self.other(payload, ts_ns)
+
+    def take_batch(self, frames: Sequence[tuple[int, bytes]]) -> Events:
+        """Frames in the order of their receipt, each with its time; the rows of all, shape (n,).
+
+        As `take` for each of them: whatever is ordinary is taken by compiled code (ADR 8).
+        """
+        payloads = [payload for _, payload in frames]
+        self.kpis.add(Count.MESSAGES, len(payloads))
+        self._count_duplicates(payloads)
+        return self._channel.take(frames, payloads, self)
+
+    def _count_duplicates(self, payloads: Sequence[bytes]) -> None:
+        """Count the messages that have the bytes of the one before them."""
+        same = map(operator.eq, payloads, chain((self._last,), payloads))
+        if True in same:
+            pairs = zip(payloads, chain((self._last,), payloads), strict=False)
+            twice = [one for one, before in pairs if one == before not in NOT_JSON_FRAMES]
+            self.kpis.add(Count.DUPLICATES, len(twice))
+        self._last = payloads[-1] if payloads else self._last
+
+    def check(self, market: str, stamp: int, sent_hash: str, ts_ns: int) -> list[Row]:
+        """Compare the checksum of a market's message that compiled code has just applied."""
+        return self._books[market].check(stamp, sent_hash, ts_ns)
+
+    def other(self, payload: bytes, ts_ns: int) -> list[Row]:
+        """What one frame becomes that compiled code did not take; it is counted already."""
         try:
             frames = decode(payload)
         except BadFrame as error:
@@ -229,6 +273,11 @@ class MarketChannel:
             rows += self._message(frame, ts_ns)
         return rows
 
+    def _keep(self, book: MarketBook) -> None:
+        market = book.market
+        self._books[market.condition_id] = book
+        self._channel.watch(market.condition_id, (market.up, market.down))
+
     def _message(self, frame: Frame | OldPriceChange, ts_ns: int) -> list[Row]:
         if isinstance(frame, NewMarket):
             self.new_markets.append(frame)
@@ -237,7 +286,7 @@ class MarketChannel:
         if book is None:
             self.kpis.add(Count.IGNORED)
             return []
-        book.heard_ns = ts_ns
+        book.heard(ts_ns)
         try:
             stamp = stamp_ns(frame.timestamp)
             rows = self._rows(book, frame, stamp, ts_ns)

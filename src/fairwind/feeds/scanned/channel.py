@@ -1,0 +1,146 @@
+"""The batches of one connection: ordinary frames by compiled code, any other one by its owner.
+
+In: the names of markets, and frames in the order of their receipt. Out: the rows of all of them.
+Never here: a frame that is taken twice, skipped, or taken before another one that came earlier.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairwind.core.compiled import INTERPRETED
+from fairwind.core.errors import BadInput
+from fairwind.core.events import EVENT, Events, empty
+from fairwind.feeds.frames import Row, as_events
+from fairwind.feeds.kpis import Kpis
+from fairwind.feeds.scanned import scan
+from fairwind.feeds.scanned.record import (
+    BYTES_MAX,
+    CHANNEL,
+    FRAMES_MAX,
+    MARKETS_MAX,
+    NO_KEY,
+    TEXT_WORDS,
+)
+from fairwind.feeds.scanned.text import MARGIN_BYTES, text
+
+NAMES = re.compile("[0-9A-Za-z]{16,90}")
+"""Names of markets and tokens that need no escape and have room in a book's record."""
+KEY_IN_NAME = int(scan.KEY_AT) - len(scan.NAME)
+MARGIN = bytes(MARGIN_BYTES)
+LONGEST = BYTES_MAX - 2 * MARGIN_BYTES
+NUMBERS = EVENT.itemsize // 8
+"""A row is so many numbers: NumPy copies records field by field, ten times slower."""
+
+
+class Owner(Protocol):
+    """Whoever knows what compiled code does not."""
+
+    def other(self, payload: bytes, ts_ns: int) -> list[Row]:
+        """The rows of a frame that is not ordinary."""
+
+    def check(self, market: str, stamp: int, sent_hash: str, ts_ns: int) -> list[Row]:
+        """Compare the checksum of a market's message just applied; rows when the book ends."""
+
+
+class Channel:
+    """The record of a connection."""
+
+    def __init__(self, kpis: Kpis) -> None:
+        self._array = np.zeros(1, CHANNEL)
+        self._record = self._array[0]
+        self._record["keys"] = NO_KEY
+        self._record["ages"] = kpis.ages
+        kpis.ages = self._record["ages"]
+        self._slots: dict[str, int] = {}
+        self._rows = self._record["rows"].view(np.int64)
+        self._bytes = self._record["bytes"].data
+        self._places, self._times = self._record["places"], self._record["times"]
+        self._places[0] = MARGIN_BYTES
+
+    def book(self, condition_id: str) -> np.void:
+        """The record for that market's book; BadInput when MARKETS_MAX others are watched."""
+        taken = set(self._slots.values())
+        free = (slot for slot in range(MARKETS_MAX) if slot not in taken)
+        slot = self._slots.get(condition_id, next(free, None))
+        if slot is None:
+            raise BadInput(
+                f"expected at most {MARKETS_MAX} markets on one connection, found one more, "
+                f"{condition_id}; forget those that are over, or open another connection"
+            )
+        self._slots[condition_id] = slot
+        book: np.void = self._record["books"][slot]
+        return book
+
+    def watch(self, condition_id: str, tokens: tuple[str, str]) -> None:
+        """Look for the market's messages from now on. Strange or long names are never found."""
+        slot = self._slots[condition_id]
+        if not all(NAMES.fullmatch(one) for one in (condition_id, *tokens)):
+            return
+        book = self._record["books"][slot]
+        book["name"] = text(f'{scan.NAME}{condition_id}","', TEXT_WORDS)
+        book["tokens"] = [text(f'{token}","', TEXT_WORDS) for token in tokens]
+        key = condition_id[KEY_IN_NAME : KEY_IN_NAME + 8].encode()
+        self._record["keys"][slot] = int.from_bytes(key, "little")
+
+    def forget(self, condition_id: str) -> None:
+        """The market's messages are not looked for any more, and its record is free."""
+        self._record["keys"][self._slots.pop(condition_id)] = NO_KEY
+
+    def take(
+        self, frames: Sequence[tuple[int, bytes]], payloads: Sequence[bytes], owner: Owner
+    ) -> Events:
+        """The rows of all frames, shape (n,); `payloads` are those of the frames."""
+        parts: list[NDArray[np.int64]] = [empty(0).view(np.int64)]
+        for first, count in self._stretches(frames, payloads):
+            number, due = 0, scan.NO_SLOT
+            while number < count:
+                if not INTERPRETED:
+                    number, filled, due = scan.walk(self._array, number)
+                    parts.append(self._rows[: NUMBERS * filled].copy())
+                if due != scan.NO_SLOT:
+                    self._check(int(due), frames[first + number - 1][0], parts, owner)
+                elif number < count:
+                    ts_ns, payload = frames[first + number]
+                    parts.append(as_events(owner.other(payload, ts_ns)).view(np.int64))
+                    number += 1
+        return np.concatenate(parts).view(EVENT)
+
+    def _check(self, slot: int, ts_ns: int, parts: list[NDArray[np.int64]], owner: Owner) -> None:
+        """Have a book's checksum compared after its change; in doubt, the change is no row."""
+        book = self._record["books"][slot]
+        at, book["hash_at"] = int(book["hash_at"]), 0
+        sent_hash = bytes(self._bytes[at : at + scan.HASH_CHARACTERS]).decode()
+        market = next(market for market, of in self._slots.items() if of == slot)
+        doubted = owner.check(market, int(book["newest_ns"]), sent_hash, ts_ns)
+        if doubted:
+            parts[-1] = parts[-1][:-NUMBERS]
+            parts.append(as_events(doubted).view(np.int64))
+
+    def _stretches(
+        self, frames: Sequence[tuple[int, bytes]], payloads: Sequence[bytes]
+    ) -> Iterator[tuple[int, int]]:
+        """(first frame, how many) of each stretch, while it lies in the record.
+
+        A frame that is too long for it lies there as no bytes, and so is not ordinary.
+        """
+        times = np.fromiter((ts_ns for ts_ns, _ in frames), np.int64, len(frames))
+        lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
+        if lengths.max(initial=0) > LONGEST:
+            payloads = [one if len(one) <= LONGEST else b"" for one in payloads]
+            lengths[lengths > LONGEST] = 0
+        first = 0
+        while first < len(payloads):
+            ends = lengths[first : first + FRAMES_MAX].cumsum() + MARGIN_BYTES
+            count = int(ends.searchsorted(MARGIN_BYTES + LONGEST, "right"))
+            last = first + count
+            joined = b"".join((*payloads[first:last], MARGIN))
+            self._bytes[MARGIN_BYTES : MARGIN_BYTES + len(joined)] = joined
+            self._places[1 : count + 1] = ends[:count]
+            self._times[:count] = times[first:last]
+            self._record["frames"] = count
+            yield first, count
+            first = last
