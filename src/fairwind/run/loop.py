@@ -133,8 +133,8 @@ class Session:
 
     def _check(self, events: Events) -> None:
         times = events["ts_ns"]
-        now = int(self.state.record.now_ns)
-        late = np.flatnonzero(np.diff(times, prepend=now) < 0)
+        before = np.concatenate(([int(self.state.record.now_ns)], times[:-1]))
+        late = np.flatnonzero(times < before)
         if len(late):
             raise BadInput(
                 f"event {self.events + int(late[0])}: expected a receipt time not before the event "
