@@ -137,6 +137,9 @@ def test_more_requests_than_the_rate_allows_are_refused_with_a_time_to_wait() ->
         assert codes[:120] == [401] * 120 and 429 in codes[120:]
         assert answers[codes.index(429)].headers["Retry-After"] == "1"
         assert (await http.get("/ok")).status_code == 200
+        first_ns = (await http.get("/control/clock")).json()["first_ns"]
+        await http.post("/control/seek", json={"to_ns": first_ns})
+        assert (await http.delete("/cancel-all")).status_code == 401
 
     asked(ask, speed=0.01)
 
@@ -148,6 +151,9 @@ def test_faults_are_listed_refused_and_cleared_on_command() -> None:
         assert (told["fault"]["kind"], told["fired"]) == ("status", 0)
         assert (await http.get("/ok")).status_code == 500
         assert (await http.get("/control/faults")).json()[0]["fired"] == 1
+        first_ns = (await http.get("/control/clock")).json()["first_ns"]
+        await http.post("/control/seek", json={"to_ns": first_ns})
+        assert (await http.get("/control/faults")).json()[0]["fired"] == 0
         for wrong in ([{**fault, "code": 200}], [{**fault, "colour": 1}], fault, [{"kind": "x"}]):
             refusal = await http.post("/control/faults", json=wrong)
             assert (refusal.status_code, "expected" in refusal.json()["error"].lower()) == (

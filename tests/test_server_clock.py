@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
+import pytest
 from built_in_market import announced
 from test_server_streams import closing
 from websockets.asyncio.client import ClientConnection, connect
@@ -14,8 +15,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from fairwind.core.events import Events, Kind
 from fairwind.core.units import SECOND_NS
 from fairwind.world.clock import MarketClock
+from fairwind.world.faults import SLOW, LineName
 from fairwind.world.generator import generate
 from fairwind.world.knobs import Knobs
+from fairwind.world.server import sockets
 from fairwind.world.server.app import Market
 from fairwind.world.server.tape import tape
 from fairwind.world.server.venue import Venue
@@ -174,6 +177,28 @@ def test_a_step_back_or_on_a_running_clock_is_refused() -> None:
             assert answer.status_code == 409 and "expected a stepped clock" in answer.text
 
     asyncio.run(running())
+
+
+def test_a_step_waits_for_a_reader_and_closes_one_that_never_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sockets, "DRAIN_WITHIN_S", 0.3)
+
+    async def run() -> None:
+        market = Market(Venue(EVENTS), MarketClock(FIRST_NS, stepped=True))
+        async with (
+            announced(market) as announcement,
+            httpx.AsyncClient(base_url=announcement.address) as http,
+        ):
+            reader = market.connect(LineName.COINBASE)
+            reader.hear('{"type":"subscribe","channel":"heartbeats"}')
+            reader.take()
+            step = asyncio.create_task(http.post("/control/step", json={"to_ns": LISTED_NS}))
+            await asyncio.sleep(0.1)
+            assert not step.done()
+            assert (await step).status_code == 200 and reader.closed == SLOW
+
+    asyncio.run(run())
 
 
 def count(found: Session) -> int:

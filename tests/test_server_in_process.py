@@ -65,6 +65,18 @@ def test_a_venue_that_nobody_has_heard_goes_on_like_one_that_was_heard() -> None
         assert unheard.advance(later_ns) == heard.advance(later_ns)
 
 
+def test_a_new_connection_to_coinbase_first_hears_the_last_ticker_as_it_was() -> None:
+    market = Market(Venue(EVENTS), MarketClock(FIRST_NS, stepped=True))
+    before = subscribed(market, LineName.COINBASE)
+    market.turn(LISTED_NS)
+    *_, last = (one for one in map(json.loads, before.take()) if one["channel"] == "ticker")
+    after = subscribed(market, LineName.COINBASE)
+    (first,) = (one for one in map(json.loads, after.take()) if one["channel"] == "ticker")
+    assert first["timestamp"] == last["timestamp"]
+    assert first["events"][0]["tickers"] == last["events"][0]["tickers"]
+    assert [one["events"][0]["type"] for one in (last, first)] == ["update", "snapshot"]
+
+
 def test_random_faults_change_what_is_told_and_nothing_else() -> None:
     well = told([], 2 * SECOND_NS)
     changed = 0

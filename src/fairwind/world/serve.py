@@ -5,6 +5,7 @@ Never here: an address beyond loopback, a defect of the market that goes unseen.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -68,6 +69,7 @@ def serve(
     start_ns = int(events["ts_ns"][0]) + round(start_s * SECOND_NS)
     if start_s < 0 or start_ns > int(events["ts_ns"][-1]):
         raise BadInput(f"start_s: expected a moment within the tape, found {start_s:g} s")
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # a client that was killed is no news
     with bound(port) as listening:
         market = Market(Venue(events), MarketClock(start_ns, speed, stepped=stepped))
         asyncio.run(_until_ended(market, listening, announce, attached))

@@ -67,7 +67,11 @@ class Connection:
 
     def take(self) -> list[bytes]:
         """What would be sent: for a reader in the same process, without a socket."""
-        return [self._buffer.get_nowait() for _ in range(self._buffer.qsize())]
+        frames = []
+        while not self._buffer.empty():
+            frames.append(self._buffer.get_nowait())
+            self._buffer.task_done()
+        return frames
 
     def end(self, reason: Close | None) -> None:
         """Close for a reason, or without a word (None). The first reason holds."""
@@ -108,7 +112,7 @@ class Connection:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._forget()
+            self.take()  # let nobody wait for frames that will never be sent
         if not listening.cancelled():
             listening.result()
 
@@ -135,12 +139,6 @@ class Connection:
                 self.end(None)
             finally:
                 self._buffer.task_done()
-
-    def _forget(self) -> None:
-        """Let nobody wait for frames that will never be sent."""
-        while not self._buffer.empty():
-            self._buffer.get_nowait()
-            self._buffer.task_done()
 
 
 class Sockets:
