@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,14 +18,12 @@ from fairwind.core.units import SECOND_NS
 from fairwind.feeds.books import Market
 from fairwind.feeds.discovery import end_ns, from_gamma, is_over, result_e4, wanted
 from fairwind.feeds.gamma import Gamma, Listing
+from fairwind.feeds.recorded.raw import GAMMA, Recorder
 from fairwind.feeds.socket import Frame, Lost, Settings, Socket
 from fairwind.run.inbox import TIMER_NS, Inbox, Line
 from fairwind.run.known import known
 from fairwind.run.loop import Session
 from fairwind.world.clock import MarketClock
-
-if TYPE_CHECKING:
-    from fairwind.feeds.raw import Recorder
 
 TURN_S = 0.01
 """Turns come no faster: what arrives meanwhile shares one commit."""
@@ -73,7 +70,7 @@ class Paper:
         series: Sequence[int],
         *,
         credentials: Credentials | None = None,
-        recorder: "Recorder | None" = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.session = session
         self.clock = clock
@@ -155,12 +152,12 @@ class Paper:
         events = self.inbox.take(found, now_ns)
         if len(events):
             await asyncio.to_thread(self.session.feed, events)
+        await self._follow(now_ns)
         for errand in self.inbox.errands(now_ns):
             if errand.reconnect:
                 self.sockets[errand.line].reconnect(errand.reconnect)
             else:
                 await self.sockets[errand.line].send(errand.frames)
-        await self._follow(now_ns)
         self.turned_ns = now_ns
 
     async def _follow(self, now_ns: int) -> None:
@@ -175,23 +172,23 @@ class Paper:
     async def _look(self, now_ns: int) -> None:
         """Follow what should be followed, ask for results that did not come, forget the rest."""
         for slug in {*self.inbox.unresolved(), *wanted(self._series, now_ns)} - {*self.followed}:
-            listing = await self._listing(slug, now_ns)
+            listing = await self._listing(slug)
             if listing is not None:
                 number = self.inbox.number(*parse_slug(slug))
                 self.followed[slug] = from_gamma(listing.market, number)
-                self.inbox.watch(self.followed[slug], now_ns)
+                self.inbox.watch(self.followed[slug], self.clock.now_ns())
         for slug, market in list(self.followed.items()):
             resolved = market.number in self.inbox.resolved
             if is_over(market, resolved, now_ns):
                 self.inbox.forget(market)
                 del self.followed[slug]
             elif not resolved and now_ns > end_ns(market) + RESULT_LATE_NS:
-                listing = await self._listing(slug, now_ns)
+                listing = await self._listing(slug)
                 payout_e4 = None if listing is None else result_e4(listing.market)
                 if payout_e4 is not None:
-                    self.inbox.result(market, payout_e4, now_ns)
+                    self.inbox.result(market, payout_e4, self.clock.now_ns())
 
-    async def _listing(self, slug: str, now_ns: int) -> Listing | None:
+    async def _listing(self, slug: str) -> Listing | None:
         """What the venue says about a window; None, and why in `missing`, when it says nothing."""
         try:
             listing = await self._gamma.market(slug)
@@ -203,7 +200,7 @@ class Paper:
             return None
         self.missing.pop(slug, None)
         if self._recorder is not None:
-            self._recorder.put("gamma", now_ns, listing.payload)
+            self._recorder.put(GAMMA, self.clock.now_ns(), listing.payload)
         return listing
 
     def _record(self, found: Mapping[Line, Sequence[Frame | Lost]]) -> None:
