@@ -3,6 +3,7 @@
 import errno
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,28 @@ def test_whichever_call_fails_the_run_goes_on_as_if_nothing_had_happened(
     verdict = verify(run, batch_sizes=(256,))
     assert verdict.proved, str(verdict.divergence)
     assert verdict.digest == undisturbed_digest(*some_market())
+
+
+def test_a_fault_while_a_killed_run_is_opened_loses_nothing_either(
+    tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    events, payloads = some_market()
+    session = Session(tmp_path / "killed", META, snapshot_events=SNAPSHOT_EVENTS)
+    for start in range(0, 1000, STEP):
+        session.feed(events[start : start + STEP], payloads)
+    session.journal.abandon()
+    segment = log.segment_path(tmp_path / "killed" / "journal", 1)
+    segment.write_bytes(segment.read_bytes()[:-11])
+    for fails_at in range(1, 41, 1 if LONG else 5):
+        run = tmp_path / str(fails_at)
+        shutil.copytree(tmp_path / "killed", run)
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(run, patch, errno.EIO, fails_at, passes=False)
+            with suppress(DiskFault):  # of a folder that is there anyway nothing is needed
+                fed_to_the_end(run)
+            assert disk.failed
+        fed_to_the_end(run)
+        assert dict(journaled(run)) == undisturbed.journaled
 
 
 def test_a_batch_that_was_broken_off_leaves_no_outputs_behind(tmp_path: Path) -> None:
