@@ -5,6 +5,7 @@ Never here: a level without size, or a price twice.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,9 @@ News = list[tuple[int, int, int]]
 
 def differences(old: Sizes, new: Sizes) -> News:
     """The levels whose size differs: bids, then asks, each by rising price."""
-    return [
-        (side, int(level) * GRID_E4, int(new[side, level]))
-        for side in (0, 1)
-        for level in np.flatnonzero(old[side] != new[side])
-    ]
+    sides, levels = np.nonzero(old != new)
+    sizes = new[sides, levels]
+    return list(zip(sides.tolist(), (levels * GRID_E4).tolist(), sizes.tolist(), strict=True))
 
 
 class Ladders:
@@ -46,19 +45,19 @@ class Ladders:
 
     def _side(self, side: Side, levels: Sequence[Level]) -> list[int]:
         """Takes one side's levels; returns their prices as price_e4."""
-        prices = []
-        for one in levels:
-            price, total = contract_price(one.price), shares(one.size)
-            level = side, price // GRID_E4
-            if total == 0:
-                raise BadFrame(Reason.SIZE, "a size above zero in a snapshot", one.size)
-            if self.sizes[level]:
-                raise BadFrame(Reason.DUPLICATE_LEVEL, "each price once", one.price)
-            self.sizes[level], self.decimals[level] = total, decimals_of(one.size)
-            prices.append(price)
+        prices = [contract_price(one.price) for one in levels]
+        totals = [shares(one.size) for one in levels]
+        if 0 in totals:
+            raise BadFrame(Reason.SIZE, "sizes above zero in a snapshot", levels)
+        if len(set(prices)) < len(prices):
+            raise BadFrame(Reason.DUPLICATE_LEVEL, "each price once", levels)
+        at = [price // GRID_E4 for price in prices]
+        self.sizes[side, at] = totals
+        self.decimals[side, at] = [decimals_of(one.size) for one in levels]
         return prices
 
 
+@lru_cache(16_384)
 def decimals_of(size: str) -> int:
     """With how many decimals a size was written; those finer than a micro share are lost."""
     return min(len(size.partition(".")[2]), 6)

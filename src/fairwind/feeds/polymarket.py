@@ -5,14 +5,13 @@ Never here: a socket; an exception for a bad frame in `take`, or a bad frame tha
 """
 
 import json
-import operator
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import Any
 
 import msgspec
 
+from fairwind.core.compiled import INTERPRETED
 from fairwind.core.events import Events, Kind, Source
 from fairwind.core.units import PRICE_ONE_E4
 from fairwind.feeds.books import Market, MarketBook, Resync
@@ -20,6 +19,7 @@ from fairwind.feeds.frames import (
     BadFrame,
     Reason,
     Row,
+    as_events,
     best_price,
     decoded,
     row,
@@ -38,6 +38,7 @@ from fairwind.feeds.recorded.clob_wire import (
     TickSize,
 )
 from fairwind.feeds.scanned.channel import Channel
+from fairwind.feeds.scanned.scan import REPEATED_BYTES_MIN
 
 PING = b"PING"
 NOT_JSON_FRAMES = (b"PONG", b"")
@@ -236,7 +237,8 @@ class MarketChannel:
     def take(self, payload: bytes, ts_ns: int) -> list[Row]:
         """One frame, received at `ts_ns`. A bad one is counted, and ends the books it spoke of."""
         self.kpis.add(Count.MESSAGES)
-        self._count_duplicates([payload])
+        self.kpis.add(Count.DUPLICATES, int(_is_repeated(payload, self._last)))
+        self._last = payload
         return self.other(payload, ts_ns)
 
     def take_batch(self, frames: Sequence[tuple[int, bytes]]) -> Events:
@@ -244,19 +246,18 @@ class MarketChannel:
 
         As `take` for each of them: whatever is ordinary is taken by compiled code (ADR 8).
         """
-        payloads = [payload for _, payload in frames]
-        self.kpis.add(Count.MESSAGES, len(payloads))
-        self._count_duplicates(payloads)
-        return self._channel.take(frames, payloads, self)
-
-    def _count_duplicates(self, payloads: Sequence[bytes]) -> None:
-        """Count the messages that have the bytes of the one before them."""
-        same = map(operator.eq, payloads, chain((self._last,), payloads))
-        if True in same:
-            pairs = zip(payloads, chain((self._last,), payloads), strict=False)
-            twice = [one for one, before in pairs if one == before not in NOT_JSON_FRAMES]
-            self.kpis.add(Count.DUPLICATES, len(twice))
-        self._last = payloads[-1] if payloads else self._last
+        if INTERPRETED or not frames:
+            return as_events(
+                [one for ts_ns, payload in frames for one in self.take(payload, ts_ns)]
+            )
+        times, payloads = zip(*frames, strict=True)
+        before = self._channel.repeated()
+        rows = self._channel.take(times, payloads, self)
+        repeated = self._channel.repeated() - before + _is_repeated(payloads[0], self._last)
+        self.kpis.add(Count.MESSAGES, len(frames))
+        self.kpis.add(Count.DUPLICATES, repeated)
+        self._last = payloads[-1]
+        return rows
 
     def check(self, market: str, stamp: int, sent_hash: str, ts_ns: int) -> list[Row]:
         """Compare the checksum of a market's message that compiled code has just applied."""
@@ -335,6 +336,10 @@ class MarketChannel:
         if head.market is not None:
             return [self._books[head.market]] if head.market in self._books else []
         return [] if head.event_type is None else [*self._books.values()]
+
+
+def _is_repeated(payload: bytes, before: bytes) -> bool:
+    return len(payload) >= REPEATED_BYTES_MIN and payload == before
 
 
 def _resolved(market: Market, frame: Resolved, stamp: int, ts_ns: int) -> Row:

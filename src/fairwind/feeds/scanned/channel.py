@@ -11,7 +11,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fairwind.core.compiled import INTERPRETED
 from fairwind.core.errors import BadInput
 from fairwind.core.events import EVENT, Events, empty
 from fairwind.feeds.frames import Row, as_events
@@ -90,24 +89,25 @@ class Channel:
         """The market's messages are not looked for any more, and its record is free."""
         self._record["keys"][self._slots.pop(condition_id)] = NO_KEY
 
-    def take(
-        self, frames: Sequence[tuple[int, bytes]], payloads: Sequence[bytes], owner: Owner
-    ) -> Events:
-        """The rows of all frames, shape (n,); `payloads` are those of the frames."""
+    def take(self, times: Sequence[int], payloads: Sequence[bytes], owner: Owner) -> Events:
+        """The rows of all frames, shape (n,). The times of their receipt are in ns."""
         parts: list[NDArray[np.int64]] = [empty(0).view(np.int64)]
-        for first, count in self._stretches(frames, payloads):
-            number, due = 0, scan.NO_SLOT
+        for first, count in self._stretches(times, payloads):
+            number = 0
             while number < count:
-                if not INTERPRETED:
-                    number, filled, due = scan.walk(self._array, number)
-                    parts.append(self._rows[: NUMBERS * filled].copy())
+                number, filled, due = scan.walk(self._array, number)
+                parts.append(self._rows[: NUMBERS * filled].copy())
                 if due != scan.NO_SLOT:
-                    self._check(int(due), frames[first + number - 1][0], parts, owner)
+                    self._check(int(due), times[first + number - 1], parts, owner)
                 elif number < count:
-                    ts_ns, payload = frames[first + number]
-                    parts.append(as_events(owner.other(payload, ts_ns)).view(np.int64))
+                    rows = owner.other(payloads[first + number], times[first + number])
+                    parts.append(as_events(rows).view(np.int64))
                     number += 1
         return np.concatenate(parts).view(EVENT)
+
+    def repeated(self) -> int:
+        """How many frames had the bytes of the one before them in their stretch, so far."""
+        return int(self._record["repeated"])
 
     def _check(self, slot: int, ts_ns: int, parts: list[NDArray[np.int64]], owner: Owner) -> None:
         """Have a book's checksum compared after its change; in doubt, the change is no row."""
@@ -121,13 +121,12 @@ class Channel:
             parts.append(as_events(doubted).view(np.int64))
 
     def _stretches(
-        self, frames: Sequence[tuple[int, bytes]], payloads: Sequence[bytes]
+        self, times: Sequence[int], payloads: Sequence[bytes]
     ) -> Iterator[tuple[int, int]]:
         """(first frame, how many) of each stretch, while it lies in the record.
 
         A frame that is too long for it lies there as no bytes, and so is not ordinary.
         """
-        times = np.fromiter((ts_ns for ts_ns, _ in frames), np.int64, len(frames))
         lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
         if lengths.max(initial=0) > LONGEST:
             payloads = [one if len(one) <= LONGEST else b"" for one in payloads]

@@ -60,6 +60,7 @@ CHANNEL = np.dtype(
         ("keys", "<u8", (MARKETS_MAX,)),  # by which each book's messages are known, or NO_KEY
         ("ages", "<i8", (AGE_SLOTS,)),  # as in Kpis
         ("read", "<i8", (3, 2, LEVELS)),  # a snapshot's levels, their sizes and decimals
+        ("repeated", "<i8"),  # how many frames had the bytes of the one before them
         ("frames", "<i8"),  # frame i stands in `bytes` from places[i] to places[i + 1]
         ("places", "<i8", (FRAMES_MAX + 1,)),
         ("times", "<i8", (FRAMES_MAX,)),  # of receipt

@@ -43,6 +43,8 @@ UP, DOWN = int64(0), int64(1)
 BID, ASK = int64(Side.BID), int64(Side.ASK)
 LEVEL, TRADE = int64(Kind.LEVEL), int64(Kind.TRADE)
 POLYMARKET, MORE = int64(Source.POLYMARKET), int64(Flag.MORE)
+REPEATED_BYTES_MIN = 8
+"""A shorter frame, such as the answer to a ping, is no duplicate of the one before it."""
 NOT_ORDINARY, NO_SLOT = int64(-1), int64(-1)
 HASH_CHARACTERS, TRANSACTION_CHARACTERS = int64(40), int64(66)
 
@@ -83,6 +85,7 @@ def walk(channels: Any, first: Any) -> Any:
     data, rows, filled = channel.bytes, channel.rows, int64(0)
     for number in range(first, channel.frames):
         at, end, now = channel.places[number], channel.places[number + 1], channel.times[number]
+        channel.repeated += is_repeated(data, at, end, channel.places[max(number - 1, 0)])
         slot = slot_of(channel, data, at)
         if slot < 0 or ROWS_MAX - filled < ROWS_OF_A_FRAME:
             return number, filled, NO_SLOT
@@ -100,6 +103,19 @@ def walk(channels: Any, first: Any) -> Any:
         if book.hash_at != LOST:
             return number + 1, filled, slot
     return channel.frames, filled, NO_SLOT
+
+
+@compiled(forceinline=True)
+def is_repeated(data: Any, at: Any, end: Any, before: Any) -> Any:
+    """Whether the frame has the bytes of the one before it, which begins at `before`; the time
+    near its end is most often another one."""
+    length = end - at
+    if length != at - before or length < REPEATED_BYTES_MIN:
+        return False
+    place = end - 8
+    while place > at and word(data, place) == word(data, place - length):
+        place -= 8
+    return place <= at and word(data, at) == word(data, at - length)
 
 
 @compiled(forceinline=True)

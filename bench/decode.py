@@ -1,0 +1,169 @@
+"""Frame to decision, against the official SDK's parse of the same frames in the same process.
+
+In: the real capture of the market channel in ../shared; `--rounds N`. Out: a JSON line for the SDK
+and for each batch size of ours; exit code 1 when our rate is below BOUND times the SDK's.
+Never here: less work for us (book, features, scans, gates, every row) or more for the SDK.
+"""
+
+import argparse
+import gzip
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from adapter import CASH_MICRO
+from job import report, since
+from polymarket._internal.streams.clob.heartbeat import ClobWebSocketHeartbeat
+from polymarket._internal.streams.clob.market_protocol import parse_events
+
+from fairwind.core import controls
+from fairwind.core.events import Events, Kind, Source
+from fairwind.core.units import MILLISECOND_NS, SECOND_NS
+from fairwind.engine.run import Out, roster, run
+from fairwind.engine.state import fresh
+from fairwind.feeds.books import Market
+from fairwind.feeds.frames import as_events, row
+from fairwind.feeds.polymarket import MarketChannel
+
+CAPTURE = Path(__file__).resolve().parents[2] / (
+    "shared/data/raw_frames/clob_market_20260421.jsonl.gz"
+)
+BATCHES = (1, 16, 256, 4096)
+BACKLOG = 256
+"""Frames that wait when 5,000 come in a second and the loop was busy for 51 ms."""
+BOUND = 20.0
+WINDOW_NS = 300 * SECOND_NS
+AGE_NS = 3 * MILLISECOND_NS
+"""From the venue's stamp to our receipt."""
+
+Frames = Sequence[tuple[int, bytes]]
+
+
+def captured() -> Iterator[tuple[int, bytes]]:
+    """(receipt, frame) by the venue's time, books first as after a subscription."""
+    with gzip.open(CAPTURE, "rt") as file:
+        found = [json.loads(line)["payload"] for line in file]
+    found.sort(key=lambda one: (int(one["timestamp"]), one["event_type"] != "book"))
+    for one in found:
+        payload = json.dumps(one, separators=(",", ":")).encode()
+        yield int(one["timestamp"]) * MILLISECOND_NS + AGE_NS, payload
+
+
+def markets(frames: Frames) -> list[Market]:
+    """The capture's markets: the first token that a change names is taken for Up."""
+    found: dict[str, Market] = {}
+    for ts_ns, payload in frames:
+        one = json.loads(payload)
+        changes = one.get("price_changes")
+        if changes and one["market"] not in found:
+            up, down = (change["asset_id"] for change in changes)
+            found[one["market"]] = Market(
+                number=len(found),
+                series=len(found),
+                start_ns=ts_ns // WINDOW_NS * WINDOW_NS,
+                condition_id=one["market"],
+                up=up,
+                down=down,
+                fee_rate_e6=70_000,
+            )
+    return list(found.values())
+
+
+class Reader:
+    """A channel and an engine with every shipped strategy switched on, at the first frame."""
+
+    def __init__(self, frames: Frames) -> None:
+        self.channel, self.out, self.specs = MarketChannel(), Out.fresh(), roster()
+        self.state = fresh(self.specs)
+        self.decisions = 0
+        self._payloads: dict[int, bytes] = {}
+        begins_ns = frames[0][0]
+        wanted: list[controls.AnyControl] = [
+            controls.Configure(),
+            controls.Deposit(amount_micro=CASH_MICRO),
+            *(controls.Enable(strategy=spec.id, enabled=True) for spec in self.specs),
+        ]
+        for control in wanted:
+            event, payload = controls.encode(begins_ns, control)
+            self._payloads[int(event["price"][0])] = payload
+            self._run(event)
+        for market in markets(frames):
+            self._run(as_events(self.channel.watch(market, begins_ns)))
+            self._run(self._prices(begins_ns, market.start_ns))
+
+    def read(self, frames: Frames, batch: int) -> float:
+        """Seconds from all frames to the decisions that they lead to."""
+        start = time.perf_counter()
+        for at in range(0, len(frames), batch):
+            self._run(self.channel.take_batch(frames[at : at + batch]))
+        return since(start)
+
+    def _run(self, events: Events) -> None:
+        done = 0
+        while done < len(events):
+            done += run(self.state, events[done:], self.out, self._payloads.__getitem__, self.specs)
+            self.decisions += len(self.out.rows()["scans"])
+            self.out.clear()
+
+    def _prices(self, ts_ns: int, start_ns: int) -> Events:
+        """The window's strike and a spot price, so that strategies have something to decide."""
+        price = {"ts_source_ns": start_ns, "price": 7_600_000_000_000}
+        return as_events(
+            [
+                row(Kind.REFERENCE, ts_ns, Source.REFERENCE, **price),
+                row(Kind.SPOT, ts_ns, Source.COINBASE, price=7_600_500_000_000),
+            ]
+        )
+
+
+def sdk_seconds(texts: Sequence[str]) -> float:
+    """What the SDK's reader does with each text message, up to its typed events."""
+    heartbeat = ClobWebSocketHeartbeat()
+    start = time.perf_counter()
+    for text in texts:
+        if heartbeat.handle(text):
+            continue
+        _, dropped = parse_events(json.loads(text))
+        assert dropped == 0, text
+    return since(start)
+
+
+def main() -> int:
+    """Interleaved rounds; a ratio is taken within a round, and the median of the rounds counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    rounds = parser.parse_args().rounds
+    frames = list(captured())
+    texts = [payload.decode() for _, payload in frames]
+    Reader(frames).read(frames, BACKLOG)  # compiles
+    sdk: list[float] = []
+    ours: dict[int, list[float]] = {batch: [] for batch in BATCHES}
+    decisions = set()
+    for _ in range(rounds):
+        sdk.append(sdk_seconds(texts))
+        for batch in BATCHES:
+            reader = Reader(frames)
+            ours[batch].append(reader.read(frames, batch))
+            decisions.add((reader.decisions, reader.state.digest()))
+    assert len(decisions) == 1, "the decisions depend on the batch size"
+    count = len(frames)
+    report("polymarket-client 0.14.0", "parse", seconds=sdk, events=count)
+    kept = False
+    for batch, seconds in ours.items():
+        ratio = statistics.median(theirs / mine for theirs, mine in zip(sdk, seconds, strict=True))
+        microseconds = round(float(np.median(seconds)) / count * 1e6, 3)
+        facts = {"us_per_frame": microseconds, "times_sdk": round(ratio, 2)}
+        scans = decisions.copy().pop()[0]
+        report(
+            "Fairwind", f"frames of {batch}", seconds=seconds, events=count, scans=scans, **facts
+        )
+        kept = ratio >= BOUND if batch == BACKLOG else kept
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
