@@ -117,6 +117,8 @@ async def run(
             lifespan="off",
             ws="websockets-sansio",
             ws_per_message_deflate=False,
+            ws_ping_interval=None,  # how long a client thinks is its own affair
+            date_header=False,
             timeout_graceful_shutdown=FAREWELL_S,
         ),
         ready,

@@ -199,7 +199,7 @@ class Gamma:
 def _settlement(shown: Shown) -> dict[str, Any]:
     """The undocumented object that tells the averaging; absent in the era of point values."""
     listing = shown.listing
-    if not listing.averaging_s:
+    if listing.averaging_s <= 0:
         return {}
     name = f"{listing.asset.lower()}-{listing.horizon}-twap-{listing.averaging_s}"
     config = {"id": name, "asset": listing.asset.lower(), "duration": listing.horizon}
@@ -209,7 +209,7 @@ def _settlement(shown: Shown) -> dict[str, Any]:
 
 def _source(shown: Shown) -> str:
     listing = shown.listing
-    average = f"-twap-{listing.averaging_s}s-streams" if listing.averaging_s else ""
+    average = f"-twap-{listing.averaging_s}s-streams" if listing.averaging_s > 0 else ""
     return f"https://data.chain.link/streams/{listing.asset.lower()}-usd{average}"
 
 
