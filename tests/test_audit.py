@@ -17,12 +17,12 @@ from test_freshness import BUDGETS, GREEDY, TIGHT, silences, window
 
 from fairwind.core import controls
 from fairwind.core.config import Config
-from fairwind.core.errors import BadInput
+from fairwind.core.errors import BadInput, Corrupt
 from fairwind.core.events import ALL_MARKETS, Events, Kind, Side, in_order
 from fairwind.core.outputs import Action, OrderState
 from fairwind.core.units import SECOND_NS
 from fairwind.engine.contract import StrategySpec
-from fairwind.journal import file
+from fairwind.journal import file, log
 from fairwind.journal.file import Journal, Meta
 from fairwind.research import replay, synthetic
 from fairwind.research.audit import Verdict, audit
@@ -143,6 +143,32 @@ def test_fills_of_makers_and_exits_are_among_what_is_proved(tmp_path: Path) -> N
     )
     for maker, action in ((1, Action.BUY), (0, Action.SELL)):
         assert ((fills["maker"] == maker) & (fills["action"] == action)).sum() > 20
+
+
+def test_a_run_that_was_killed_is_audited_as_far_as_its_journal_goes(tmp_path: Path) -> None:
+    run = journaled(tmp_path / "whole", silences(), step=50)
+    inputs = np.concatenate([p for p in file.inputs(run) if isinstance(p, np.ndarray)])
+    killed = Journal(tmp_path / "killed", file.meta_of(run))
+    for number in inputs["price"][inputs["kind"] == Kind.CONTROL].tolist():
+        killed.keep_payload(file.payload_of(run, number))
+    killed.append_inputs(inputs)
+    killed.commit()
+    killed.abandon()
+    verdict = audit(tmp_path / "killed")
+    assert verdict.unmarked == verdict.events == audit(run).events
+    assert not verdict.proved and audit(run).unmarked == 0
+    Session(tmp_path / "killed", file.meta_of(run), specs=[GREEDY]).close()
+    assert audit(tmp_path / "killed") == audit(run)
+
+
+def test_a_damaged_journal_is_not_audited(tmp_path: Path) -> None:
+    run = journaled(tmp_path, silences(), step=50)
+    segment = log.segment_path(run / "journal", 1)
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+    with pytest.raises(Corrupt, match="expected a whole frame"):
+        audit(run)
 
 
 @pytest.mark.parametrize("step", [1, 7, 1000])

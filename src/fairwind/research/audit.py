@@ -7,20 +7,19 @@ the engine. What each book was at each moment is folded anew from the inputs, by
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fairwind.core import controls
-from fairwind.core.events import ALL_MARKETS, HORIZONS_S, Events, Kind, Side, empty
+from fairwind.core.events import ALL_MARKETS, EVENT, HORIZONS_S, Events, Kind, Side, empty
 from fairwind.core.holds import NO_HOLD, Hold
 from fairwind.core.outputs import FILL, ORDER, Action, OrderState
 from fairwind.core.rules import RuleKind, in_force
 from fairwind.core.units import MILLISECOND_NS, PRICE_ONE_E4, SECOND_NS
 from fairwind.journal import file, record
-from fairwind.research.received import History, Prices
+from fairwind.research.received import BUDGETS, Budgets, History, Prices
 
 CHUNK_EVENTS = 1 << 20
 """Events that are read together; beside them only those of open windows are held."""
@@ -28,9 +27,6 @@ KEPT_NS = 60 * SECOND_NS
 """How long after its end a window is closed: no order outlives it."""
 GRID_E4 = 5
 """Prices lie on this grid; a level off it counts for nobody."""
-BUDGETS = ("book_budget", "spot_budget", "reference_budget")
-BUDGET_BOUNDS_S = (0.001, 1e6)
-"""A control that wants another budget is refused by the engine."""
 CERTIFICATE = [
     "book_ts_ns",
     "book_ts_source_ns",
@@ -40,6 +36,7 @@ CERTIFICATE = [
     *(f"{name}_ms" for name in BUDGETS),
 ]
 _OF_A_WINDOW = (Kind.LISTED, Kind.LEVEL, Kind.CLEAR, Kind.TRADE, Kind.GAP)
+_COUNTED = ("events", "unmarked", "orders", "exits", "fills")
 _ACCEPTED = (OrderState.DELAYED, OrderState.RESTING)
 
 
@@ -59,6 +56,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What the audit found. A run without orders proves nothing, and is not called proved."""
 
     events: int
+    unmarked: int  # of them, the last ones, whose outputs the journal does not hold (yet)
     orders: int  # that were sent
     exits: int  # of them; an exit may be sent at any time, and is checked where it is matched
     fills: int
@@ -79,54 +77,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         if not self.orders:
             return f"NOTHING TO AUDIT: no order was sent in {self.events} events"
         return f"PROVED: {self.orders} orders and {self.fills} fills, none on a stale or bad book"
-
-
-class Budgets:
-    """What the inputs say of the budgets that a certificate may have.
-
-    A strategy's own budget is not among the inputs: it is the one of its first order, and only a
-    control may change it.
-    """
-
-    def __init__(self, run: Path) -> None:
-        self._run = run
-        self._numbers = {name: at for at, name in enumerate(file.meta_of(run).strategies)}
-        self._own: dict[tuple[int, str], int] = {}
-        self._set: dict[tuple[int, str], list[tuple[int, int | None]]] = {}
-
-    def take(self, events: Events) -> None:
-        """Add the chunk's controls; None stands for a return to the strategy's own budget."""
-        for event in events[events["kind"] == Kind.CONTROL]:
-            number, ts_ns = int(event["price"]), int(event["ts_ns"])
-            match controls.decode(file.payload_of(self._run, number), number):
-                case controls.SetParameter(strategy=strategy, name=name, value=value):
-                    low, high = BUDGET_BOUNDS_S
-                    if name in BUDGETS and strategy in self._numbers and low <= value <= high:
-                        key = self._numbers[strategy], name
-                        budget_ms = int(value * SECOND_NS) // MILLISECOND_NS
-                        self._set.setdefault(key, []).append((ts_ns, budget_ms))
-                case controls.Reset(force_defaults=True):
-                    for values in self._set.values():
-                        values.append((ts_ns, None))
-
-    def fault(self, order: np.void) -> str:
-        """What is wrong with the budgets of an order that was sent; empty when nothing is."""
-        for name in BUDGETS:
-            key, found = (int(order["strategy"]), name), int(order[f"{name}_ms"])
-            allowed = self._in_force(key, int(order["ts_ns"]))
-            if None in allowed:
-                allowed = allowed - {None} | {self._own.setdefault(key, found)}
-            if found not in allowed:
-                wanted = " or ".join(f"{budget_ms} ms" for budget_ms in allowed)
-                return f"its {name} was {found} ms, expected {wanted}"
-        return ""
-
-    def _in_force(self, key: tuple[int, str], ts_ns: int) -> set[int | None]:
-        """The budgets of that moment; more than one when a control came at the same moment."""
-        before = [value for at_ns, value in self._set.get(key, ()) if at_ns < ts_ns]
-        return {value for at_ns, value in self._set.get(key, ()) if at_ns == ts_ns} | {
-            before[-1] if before else None
-        }
 
 
 class Window:
@@ -211,9 +161,16 @@ def audit(run: Path) -> Verdict:
     Raises BadInput when `run` is no run, Corrupt when its journal or a payload is damaged.
     """
     auditor = _Auditor(run)
-    for events, orders, fills in _chunks(run):
-        auditor.take(events, orders, fills)
+    for chunk in _chunks(run):
+        auditor.take(chunk)
     return auditor.verdict()
+
+
+class _Chunk(NamedTuple):
+    events: Events
+    orders: NDArray[Any]
+    fills: NDArray[Any]
+    unmarked: int
 
 
 class _Auditor:
@@ -226,8 +183,9 @@ class _Auditor:
         self._largest = dict.fromkeys(BUDGETS, 0)
         self._first: Offence | None = None
 
-    def take(self, events: Events, orders: NDArray[Any], fills: NDArray[Any]) -> None:
-        """One chunk: events, and the rows that the engine made of them."""
+    def take(self, chunk: _Chunk) -> None:
+        """The next events, and the rows that the engine made of them."""
+        events, orders, fills, self._counts["unmarked"] = chunk
         self._prices.take(events)
         self._budgets.take(events)
         self._distribute(events)
@@ -249,7 +207,7 @@ class _Auditor:
         for window in self._windows.values():
             self._note(window.offences(self._prices, self._budgets))
         return Verdict(
-            **{name: self._counts[name] for name in ("events", "orders", "exits", "fills")},
+            **{name: self._counts[name] for name in _COUNTED},
             refused=dict(self._refused),
             killed=dict(self._killed),
             budgets_ms=self._largest,
@@ -309,34 +267,35 @@ class _Auditor:
                 self._first = offence
 
 
-def _chunks(run: Path) -> Iterator[tuple[Events, NDArray[Any], NDArray[Any]]]:
-    """Events with the rows made of them, cut at marks; at the end inputs may lack their rows."""
-    parts: dict[str, list[NDArray[Any]]] = {"orders": [], "fills": []}
-    events = [empty(0)]
-    held = 0
+def _chunks(run: Path) -> Iterator[_Chunk]:
+    """Events with the rows made of them, cut at marks."""
+    parts: dict[str, list[NDArray[Any]]] = {"events": [], "orders": [], "fills": []}
+    held = unmarked = 0
     for frame in file.frames(run):
         if frame.kind == record.Kind.INPUT:
-            events.append(record.events_of(frame))
-            held += len(events[-1])
+            parts["events"].append(record.events_of(frame))
+            held += len(parts["events"][-1])
+            unmarked += len(parts["events"][-1])
         elif frame.kind == record.Kind.OUTPUT:
             name, rows = record.rows_of(frame)
-            if name in parts:
-                parts[name].append(rows)
-        elif frame.kind == record.Kind.MARK and held >= CHUNK_EVENTS:
-            yield _chunk(events, parts)
-            events, held = [empty(0)], 0
-    yield _chunk(events, parts)
+            parts.get(name, []).append(rows)
+        elif frame.kind == record.Kind.MARK:
+            unmarked = 0
+            if held >= CHUNK_EVENTS:
+                yield _taken(parts, unmarked)
+                held = 0
+    yield _taken(parts, unmarked)
 
 
-def _chunk(
-    events: list[Events], parts: dict[str, list[NDArray[Any]]]
-) -> tuple[Events, NDArray[Any], NDArray[Any]]:
-    """The parts joined; the rows are taken out of `parts`."""
-    orders = np.concatenate([np.zeros(0, ORDER), *parts["orders"]])
-    fills = np.concatenate([np.zeros(0, FILL), *parts["fills"]])
-    for rows in parts.values():
-        rows.clear()
-    return np.concatenate(events), orders, fills
+def _taken(parts: dict[str, list[NDArray[Any]]], unmarked: int) -> _Chunk:
+    """The parts joined, which are empty afterwards."""
+    events, orders, fills = (
+        np.concatenate([np.zeros(0, dtype), *parts[name]])
+        for name, dtype in (("events", EVENT), ("orders", ORDER), ("fills", FILL))
+    )
+    for part in parts.values():
+        part.clear()
+    return _Chunk(events, orders, fills, unmarked)
 
 
 def _offence(row: np.void, what: str) -> Iterator[Offence]:

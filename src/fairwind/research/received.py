@@ -1,18 +1,24 @@
-"""What had been received at each moment of a run: a window's book, and prices.
+"""What had been received at each moment of a run: a window's book, prices, budgets.
 
-In: input events. Out: the book after any of them, and which prices came when. Never here: the
-engine, whose folds of the same events are audited by these.
+In: input events. Out: the book after any of them, which prices came when, and which budgets were
+in force. Never here: the engine, whose folds of the same events are audited by these.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fairwind.core import controls
 from fairwind.core.events import Events, Flag, Kind, Side
-from fairwind.core.units import PRICE_ONE_E4
+from fairwind.core.units import MILLISECOND_NS, PRICE_ONE_E4, SECOND_NS
+from fairwind.journal import file
 
+BUDGETS = ("book_budget", "spot_budget", "reference_budget")
+BUDGET_BOUNDS_S = (0.001, 1e6)
+"""A control that wants another budget is refused by the engine."""
 _NO_TIMES = np.zeros(0, np.int64)
 
 
@@ -127,3 +133,51 @@ class Prices:
         times = self._times.get((kind, asset, averaging_s), _NO_TIMES)
         at = int(np.searchsorted(times, ts_ns))
         return at < len(times) and int(times[at]) == ts_ns
+
+
+class Budgets:
+    """What the inputs say of the budgets that a certificate may have.
+
+    A strategy's own budget is not among the inputs: it is the one of its first order, and only a
+    control may change it.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._numbers = {name: at for at, name in enumerate(file.meta_of(run).strategies)}
+        self._own: dict[tuple[int, str], int] = {}
+        self._set: dict[tuple[int, str], list[tuple[int, int | None]]] = {}
+
+    def take(self, events: Events) -> None:
+        """Add the chunk's controls; None stands for a return to the strategy's own budget."""
+        for event in events[events["kind"] == Kind.CONTROL]:
+            number, ts_ns = int(event["price"]), int(event["ts_ns"])
+            match controls.decode(file.payload_of(self._run, number), number):
+                case controls.SetParameter(strategy=strategy, name=name, value=value):
+                    low, high = BUDGET_BOUNDS_S
+                    if name in BUDGETS and strategy in self._numbers and low <= value <= high:
+                        key = self._numbers[strategy], name
+                        budget_ms = int(value * SECOND_NS) // MILLISECOND_NS
+                        self._set.setdefault(key, []).append((ts_ns, budget_ms))
+                case controls.Reset(force_defaults=True):
+                    for values in self._set.values():
+                        values.append((ts_ns, None))
+
+    def fault(self, order: np.void) -> str:
+        """What is wrong with the budgets of an order that was sent; empty when nothing is."""
+        for name in BUDGETS:
+            key, found = (int(order["strategy"]), name), int(order[f"{name}_ms"])
+            allowed = self._in_force(key, int(order["ts_ns"]))
+            if None in allowed:
+                allowed = allowed - {None} | {self._own.setdefault(key, found)}
+            if found not in allowed:
+                wanted = " or ".join(f"{budget_ms} ms" for budget_ms in allowed)
+                return f"its {name} was {found} ms, expected {wanted}"
+        return ""
+
+    def _in_force(self, key: tuple[int, str], ts_ns: int) -> set[int | None]:
+        """The budgets of that moment; more than one when a control came at the same moment."""
+        before = [value for at_ns, value in self._set.get(key, ()) if at_ns < ts_ns]
+        return {value for at_ns, value in self._set.get(key, ()) if at_ns == ts_ns} | {
+            before[-1] if before else None
+        }
