@@ -201,6 +201,16 @@ FAILED: dict[str, tuple[list[Events], dict[str, Any], str]] = {
         {"orders": [sent(BOOK_NS - 1)]},
         "its certificate gives book event 3 the times",
     ),
+    "a price that had not come yet": (
+        [book(BOOK_NS), make.spot(DECIDED_NS + 1, 100_000)],
+        {"orders": [sent(spot_ts_ns=DECIDED_NS + 1)]},
+        "the spot was -0.000 ms old",
+    ),
+    "an order that is sent again": (
+        [book(BOOK_NS)],
+        {"orders": [sent(), sent(DECIDED_NS + 1)]},
+        f"at ts_ns {DECIDED_NS + 1}: sent twice",
+    ),
     "a print of another stream": (
         [book(BOOK_NS), make.reference(at(4.8), 100_000, averaging_s=30)],
         {"orders": [sent(reference_ts_ns=at(4.8))]},

@@ -103,12 +103,12 @@ class Window:
             ts_ns = int(row["ts_ns"])
             stops.update(range(history.before(ts_ns), history.until(ts_ns) + 1))
         history.fold(stops)
+        by_id: dict[int, np.void] = {}
         for order in sent:
+            yield from _offence(order, "sent twice" if int(order["order"]) in by_id else "")
             yield from _offence(order, budgets.fault(order))
             yield from _offence(order, next(self._doubts(order, history, prices), ""))
-        by_id = {int(order["order"]): order for order in sent}
-        if len(by_id) < len(sent):
-            yield from _offence(sent[-1], "an order of this window was sent twice")
+            by_id[int(order["order"])] = order
         for row in (*accepted, *fills):
             yield from _offence(row, _unjust(row, by_id.get(int(row["order"])), history))
 
@@ -305,7 +305,7 @@ def _offence(row: np.void, what: str) -> Iterator[Offence]:
 
 
 def _too_old(name: str, age_ns: int, budget_ms: int) -> Iterator[str]:
-    if age_ns // MILLISECOND_NS > budget_ms:
+    if not 0 <= age_ns // MILLISECOND_NS <= budget_ms:
         yield f"the {name} was {age_ns / MILLISECOND_NS:.3f} ms old, its budget is {budget_ms} ms"
 
 
