@@ -54,16 +54,21 @@ def feed_a_day(run: Path, windows: int) -> None:
     session = opened(run, events)
     day = len(events) * windows // (windows + MORE_WINDOWS)
     sizes = np.random.default_rng(0).integers(1, 2 * BATCH_EVENTS, len(events))
-    slowest = at = 0
+    at = 0
+    took: dict[bool, list[float]] = {False: [], True: []}
     for size in sizes.tolist():
-        started = time.perf_counter_ns()
+        before = session._last_snapshot
+        started = time.perf_counter()
         session.feed(events[at : at + size])
-        slowest = max(slowest, time.perf_counter_ns() - started)
+        took[session._last_snapshot != before].append(time.perf_counter() - started)
         at += size
         tail = session.journal.commits - session._last_snapshot[1]
         if at >= day and tail >= SNAPSHOT_COMMITS - 1:
             break
-    print(f"| slowest batch, with a snapshot of the state | {slowest / 1e6:.0f} ms |", flush=True)
+    middle, slowest = np.median(took[True]) * 1000, max(took[True]) * 1000
+    print(f"| feed with a snapshot of the state | p50 {middle:.0f} ms, slowest {slowest:.0f} ms |")
+    middle, late = np.percentile(took[False], [50, 99.99]) * 1000
+    print(f"| any other, not synced | p50 {middle:.2f} ms, p99.99 {late:.2f} ms |", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
