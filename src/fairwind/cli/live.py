@@ -18,9 +18,12 @@ from fairwind.core.errors import BadInput
 from fairwind.core.units import SECOND_NS
 from fairwind.research import replay, synthetic
 from fairwind.run import trading
-from fairwind.run.paper import Paper
+from fairwind.run.status import Looking
 from fairwind.world.serve import Announcement, serve
 
+SERIES = "BTC_5M,ETH_5M,SOL_5M,BTC_15M,ETH_15M"
+"""What the shipped strategies trade."""
+Series = Annotated[str, typer.Option(help="series of the built-in market")]
 Knob = Annotated[
     list[str] | None, typer.Option("--knob", help="a knob of its world, name=value; repeatable")
 ]
@@ -32,6 +35,7 @@ def venue_command(
     port: Annotated[int, typer.Option(help="port of loopback; 0: any free one")] = 0,
     seed: Annotated[int, typer.Option(help="the same seed gives the same market")] = 0,
     windows: Annotated[int, typer.Option(help="windows of the shortest series")] = 288,
+    series: Series = SERIES,
     knob: Knob = None,
     speed: Annotated[float, typer.Option(help="market seconds per second")] = 1.0,
     stepped: Annotated[bool, typer.Option("--stepped", help="stand until told to step")] = False,
@@ -39,7 +43,8 @@ def venue_command(
     attached: Annotated[bool, typer.Option("--attached", help="end with standard input")] = False,
 ) -> None:
     """Run the built-in market by itself; the first line on stdout says where it is, as JSON."""
-    wanted = synthetic.knobs({"seed": str(seed), "windows": str(windows)}, knob or [])
+    asked = {"seed": str(seed), "windows": str(windows)}
+    wanted = synthetic.knobs(asked, [f"series={series}", *(knob or [])])
 
     def announce(found: Announcement) -> None:
         print(msgspec.json.encode(found).decode(), flush=True)
@@ -75,12 +80,15 @@ def paper_command(
         typer.Option("--set", help="STRATEGY.parameter=value or STRATEGY.enabled=true; repeatable"),
     ] = None,
     seed: Annotated[int, typer.Option(help="of the built-in market")] = 0,
-    windows: Annotated[int, typer.Option(help="length of the built-in market")] = 288,
+    windows: Annotated[int, typer.Option(help="its windows of the shortest series")] = 288,
+    series: Series = SERIES,
     knob: Knob = None,
+    record: Annotated[bool, typer.Option("--record", help="keep every frame as it came")] = False,
+    port: Annotated[int, typer.Option(help="of /status and /metrics; 0: any free one")] = 0,
 ) -> None:
     """Trade on paper, live: against the built-in market, or with the real venue's data."""
     chosen = replay.overridden(settings.load(config), set_ or [])
-    options = [f"--seed={seed}", f"--windows={windows}", f"--speed={speed}"]
+    options = [f"--seed={seed}", f"--windows={windows}", f"--series={series}", f"--speed={speed}"]
     plan = trading.Plan(
         run=run or Path(chosen.run.directory) / f"paper-{clock.now_ns() // SECOND_NS}",
         config=chosen,
@@ -88,6 +96,8 @@ def paper_command(
         address=address,
         market=(*options, *(f"--knob={one}" for one in knob or [])),
         for_ns=None if for_ is None else duration_ns(for_),
+        record=record,
+        port=port,
     )
     prepare_engine()
     session = asyncio.run(trading.trade(plan, _watch))
@@ -103,7 +113,11 @@ def duration_ns(text: str) -> int:
     return int(text[:-1]) * unit_s * SECOND_NS
 
 
-async def _watch(paper: Paper) -> None:
+async def _watch(looking: Looking, address: str) -> None:
+    said.print(address)
     while True:
-        await asyncio.sleep(1)
-        said.print(f"{paper.turned_ns} {paper.session.events}")
+        await asyncio.sleep(5)
+        status = looking.status
+        said.print(
+            f"{status.now_ns} {status.overall} {status.engine.events} {status.engine.trades}"
+        )

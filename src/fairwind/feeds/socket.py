@@ -88,7 +88,18 @@ class Socket:
         self._wanted = asyncio.Event()
         self._ending = ""
         self._opened = False
-        self._last_ns = 0
+        self.heard_ns = 0
+        """When the last frame came, or the connection was opened."""
+
+    @property
+    def waiting(self) -> int:
+        """How many frames wait to be drained."""
+        return len(self._queue)
+
+    @property
+    def waiting_max(self) -> int:
+        """How many may."""
+        return self._settings.queue_frames_max
 
     async def run(self) -> None:
         """Connect, read, and connect again, until cancelled."""
@@ -158,7 +169,7 @@ class Socket:
             max_size=FRAME_BYTES_MAX,
             compression=None,
         ) as connection:
-            self._connection, self._last_ns = connection, self._clock()
+            self._connection, self.heard_ns = connection, self._clock()
             await _sent(connection, self._subscriptions())
             self.connected, self._opened, self.problem = True, True, ""
             beside = [asyncio.create_task(one) for one in (self._ping(), self._watch())]
@@ -174,12 +185,12 @@ class Socket:
         """Put each frame into the queue, and do nothing else."""
         while True:
             payload = await connection.recv(decode=False)
-            self._last_ns = self._clock()
+            self.heard_ns = self._clock()
             if len(self._queue) >= self._settings.queue_frames_max:
                 self._queue.clear()
                 self._ending = "the queue is full"
                 raise ConnectionResetError(f"{self._settings.queue_frames_max} frames are waiting")
-            self._queue.append(Frame(self._last_ns, payload))
+            self._queue.append(Frame(self.heard_ns, payload))
             self.ready.set()
 
     async def _ping(self) -> None:
@@ -191,7 +202,7 @@ class Socket:
         """Give up a connection on which nothing comes any more."""
         while True:
             await self._sleep(self._settings.silent_s / 4)
-            if self._clock() - self._last_ns > self._settings.silent_s * SECOND_NS:
+            if self._clock() - self.heard_ns > self._settings.silent_s * SECOND_NS:
                 self.reconnect(f"nothing came for {self._settings.silent_s:g} s")
 
     def _lose(self, error: Exception) -> float:

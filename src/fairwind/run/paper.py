@@ -78,12 +78,18 @@ class Paper:
         self.followed: dict[str, Market] = {}
         self.missing: dict[str, str] = {}
         """Windows that should be followed and cannot be, and why."""
+        self.followed_ns: dict[str, int] = {}
+        """Since when."""
         self.turned_ns = clock.now_ns()
+        self.looked_ns = clock.now_ns()
+        """When windows were looked for last."""
+        self.feeding_since_ns: int | None = None
+        """Since when the engine and its journal are at work; None between two turns."""
         self._series = series
         self._recorder = recorder
         self._gamma = Gamma(addresses.gamma, speed=clock.speed)
         self._ready = asyncio.Event()
-        self._looked_ns = 0
+        self._asked_ns = 0
         self._looking: asyncio.Task[None] | None = None
         key = b"" if credentials is None else _bolt_key(credentials)
         assets = sorted({number // len(HORIZONS_S) for number in series})
@@ -155,7 +161,9 @@ class Paper:
         self._record(found)
         events = self.inbox.take(found, now_ns)
         if len(events):
+            self.feeding_since_ns = now_ns
             await asyncio.to_thread(self.session.feed, events)
+            self.feeding_since_ns = None
         await self._follow(now_ns)
         for errand in self.inbox.errands(now_ns):
             if errand.reconnect:
@@ -166,8 +174,8 @@ class Paper:
 
     async def _follow(self, now_ns: int) -> None:
         """Look for windows beside the turns; a market that stands waits for us."""
-        if self._looking is None and now_ns - self._looked_ns >= REFRESH_NS:
-            self._looked_ns = now_ns
+        if self._looking is None and now_ns - self._asked_ns >= REFRESH_NS:
+            self._asked_ns = now_ns
             self._looking = asyncio.create_task(self._look(now_ns))
         if self._looking is not None and (self.clock.stepped or self._looking.done()):
             await self._looking
@@ -175,22 +183,27 @@ class Paper:
 
     async def _look(self, now_ns: int) -> None:
         """Follow what should be followed, ask for results that did not come, forget the rest."""
-        for slug in {*self.inbox.unresolved(), *wanted(self._series, now_ns)} - {*self.followed}:
+        wished = {*self.inbox.unresolved(), *wanted(self._series, now_ns)} - {*self.followed}
+        for slug in set(self.missing) - wished:
+            del self.missing[slug]
+        for slug in sorted(wished):
             listing = await self._listing(slug)
             if listing is not None:
                 number = self.inbox.number(*parse_slug(slug))
                 self.followed[slug] = from_gamma(listing.market, number)
+                self.followed_ns[slug] = self.clock.now_ns()
                 self.inbox.watch(self.followed[slug], self.clock.now_ns())
         for slug, market in list(self.followed.items()):
             resolved = market.number in self.inbox.resolved
             if is_over(market, resolved, now_ns):
                 self.inbox.forget(market)
-                del self.followed[slug]
+                del self.followed[slug], self.followed_ns[slug]
             elif not resolved and now_ns > end_ns(market) + RESULT_LATE_NS:
                 listing = await self._listing(slug)
                 payout_e4 = None if listing is None else result_e4(listing.market)
                 if payout_e4 is not None:
                     self.inbox.result(market, payout_e4, self.clock.now_ns())
+        self.looked_ns = self.clock.now_ns()
 
     async def _listing(self, slug: str) -> Listing | None:
         """What the venue says about a window; None, and why in `missing`, when it says nothing."""

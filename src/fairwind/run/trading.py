@@ -7,8 +7,8 @@ after its journal failed; a run continued with other settings than it began with
 import asyncio
 import shlex
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,22 @@ from fairwind.core.errors import BadInput
 from fairwind.core.events import Events, Kind
 from fairwind.engine.contract import StrategySpec
 from fairwind.engine.run import roster
+from fairwind.feeds.recorded.raw import Recorder
 from fairwind.journal import file
 from fairwind.journal.record import Mark
-from fairwind.run import built_in
+from fairwind.run import built_in, logs
 from fairwind.run.inbox import TIMER_NS
 from fairwind.run.loop import Session
 from fairwind.run.paper import Addresses, Credentials, Paper
+from fairwind.run.status import Looking, Told, served
 from fairwind.world.clock import MarketClock
 
 BUILT_IN, POLYMARKET = "built-in", "polymarket"
 
-Watch = Callable[[Paper], Coroutine[Any, Any, None]]
-"""Shows a session while it runs; it is cancelled when the session ends."""
+Watch = Callable[[Looking, str], Coroutine[Any, Any, None]]
+"""Shows a session, and where its status is served, until it is cancelled."""
+LOG = "log.jsonl"
+RECORDING = "frames"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +51,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""  # of a built-in market that runs already
     market: tuple[str, ...] = ()  # options of `fairwind venue` for one that is begun
     for_ns: int | None = None  # market time; None: until the market ends or ctrl-C
-    record: bool = False
+    record: bool = False  # keep every frame as it came
+    port: int = 0  # of loopback for status and metrics; 0: any free one
     credentials: Credentials | None = None
 
 
@@ -66,25 +71,45 @@ async def trade(plan: Plan, watch: Watch) -> Session:
     Raises what Session raises, Fault when there is no market, BadInput for other settings than
     the run began with.
     """
-    session = Session(plan.run, _meta(plan))
+    told = Told()
+    session = Session(plan.run, _meta(plan), tell=told.take)
     try:
         async with AsyncExitStack() as stack:
             place = await stack.enter_async_context(_place(plan, session))
             _open(session, plan.config, place.clock.now_ns())
+            recorder = stack.enter_context(_recorder(plan))
             paper = Paper(
                 session,
                 place.addresses,
                 place.clock,
                 _series(plan.config),
                 credentials=plan.credentials,
+                recorder=recorder,
             )
-            watching = asyncio.create_task(watch(paper))
-            stack.callback(watching.cancel)
+            log = logs.configure(plan.run / LOG, market_ns=place.clock.now_ns)
+            looking = Looking(paper, told, log)
+            address = await stack.enter_async_context(served(looking, plan.port))
+            for beside in (looking.run(), watch(looking, address)):
+                stack.callback(asyncio.create_task(beside).cancel)
             _stop_on_signals(paper)
+            log.info("started", source=source_of(plan), events=session.events, status=address)
             await paper.run(_until_ns(plan, place), _pace(paper, place))
+            log.info("stopped", events=session.events, digest=f"{session.state.digest():016x}")
     finally:
         session.close()
     return session
+
+
+@contextmanager
+def _recorder(plan: Plan) -> Iterator[Recorder | None]:
+    if not plan.record:
+        yield None
+        return
+    recorder = Recorder(plan.run / RECORDING)
+    try:
+        yield recorder
+    finally:
+        recorder.close()
 
 
 def source_of(plan: Plan) -> str:

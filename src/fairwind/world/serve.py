@@ -110,7 +110,7 @@ async def run(
         announce(Announcement(address=address, pid=os.getpid(), clock=clock(market)))
 
     routes = [*Console(market).routes(), Mount("/", app=Front(market))]
-    server = _Server(
+    server = Server(
         uvicorn.Config(
             Starlette(routes=routes),
             log_level="warning",
@@ -137,10 +137,10 @@ async def run(
         task.result()
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn's server that says when it is ready, and leaves signals to us."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None] = lambda: None) -> None:
         super().__init__(config)
         self._ready = ready
 
