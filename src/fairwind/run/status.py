@@ -1,0 +1,173 @@
+"""A live session's facts and status, looked at beside the loop, and served on loopback.
+
+In: a session's parts between two turns. Out: a Status about once a second, alerts to the log,
+`/status` as JSON and `/metrics` as Prometheus text. Never here: a judgement (health.py has them).
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import numpy as np
+import structlog
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from fairwind.core import clock as wall
+from fairwind.core.ids import parse_slug
+from fairwind.feeds import kpis
+from fairwind.run import facts, health, metrics
+from fairwind.run.alerts import Severity, State
+from fairwind.run.inbox import TIMER_NS, Line
+from fairwind.run.loop import Rows
+from fairwind.run.paper import Paper
+from fairwind.world.serve import Server, bound
+
+LOOK_S = 0.1
+"""Looks come no faster in wall time."""
+SILENT_S = {Line.MARKET: 12.0, Line.RTDS: 5.0, Line.BOLT: 5.0, Line.COINBASE: 5.0}
+"""Market time without a frame that is too long; the venue answers pings on the first."""
+SPEED_PER_LIMIT = 10.0
+"""At higher speeds limits are longer, so that a busy machine is not taken for a silent venue."""
+FILLS_SHOWN = 50
+_LEVELS = {Severity.CRITICAL: "error", Severity.WARNING: "warning", Severity.INFO: "info"}
+_LOGGED = ("subject", "state", "severity", "text", "detail", "playbook")
+
+
+class Told:
+    """The outbox: what the engine said since the process began."""
+
+    def __init__(self) -> None:
+        self.trades = 0
+        self.fills: deque[np.void] = deque(maxlen=FILLS_SHOWN)
+
+    def take(self, rows: Rows) -> None:
+        """Rows whose inputs are durable."""
+        self.trades += len(rows["fills"])
+        self.fills.extend(rows["fills"][-FILLS_SHOWN:].copy())
+
+
+class Looking:
+    """Looks at a session; `status` is the newest."""
+
+    def __init__(self, paper: Paper, told: Told, log: structlog.stdlib.BoundLogger) -> None:
+        self.paper = paper
+        self.told = told
+        self.watch = health.Watch()
+        self._log = log
+        self._began_ns = paper.clock.now_ns()
+        self._clock_ns = wall.now_ns() - time.monotonic_ns()
+        self.status = self.look(paper.clock.now_ns())
+
+    async def run(self) -> None:
+        """Look until cancelled, whether the loop turns or hangs."""
+        while True:
+            await asyncio.sleep(max(LOOK_S, 1.0 / self.paper.clock.speed))
+            self.status = self.look(self.paper.clock.now_ns())
+
+    def look(self, now_ns: int) -> health.Status:
+        """The status now; alerts that came or went are logged."""
+        if self.paper.feeding_since_ns is None:  # else the engine is at work on its state
+            self._hold()
+        status, changed = self.watch.look(now_ns, self._facts(now_ns))
+        for alert in changed:
+            level = _LEVELS[alert.severity] if alert.state == State.FIRING else "info"
+            known = msgspec.structs.asdict(alert)
+            getattr(self._log, level)(alert.kind, **{name: known[name] for name in _LOGGED})
+        return status
+
+    def _hold(self) -> None:
+        state, now_ns = self.paper.session.state, self.paper.clock.now_ns()
+        followed = self.paper.followed_ns
+        self._markets = facts.markets(state, followed)
+        self._assets = facts.assets(state, now_ns)
+        self._engine = facts.engine(state, now_ns, trades=self.told.trades)
+
+    def _facts(self, now_ns: int) -> health.Facts:
+        since_ns = self.paper.feeding_since_ns
+        undurable_ns = 0 if since_ns is None else now_ns - since_ns
+        lag_ns = max(0, now_ns - self.paper.turned_ns - TIMER_NS)
+        jumped_ns = wall.now_ns() - time.monotonic_ns() - self._clock_ns
+        self._clock_ns += jumped_ns
+        return health.Facts(
+            parts=(*self._lines(now_ns), *self._rest()),
+            feeds=tuple(
+                kpis.health(line, self.paper.inbox.channels[line].kpis)
+                for line in self.paper.sockets
+            ),
+            markets=self._markets,
+            assets=self._assets,
+            engine=msgspec.structs.replace(self._engine, undurable_ns=undurable_ns, lag_ns=lag_ns),
+            unlisted=tuple(
+                (slug, why)
+                for slug, why in self.paper.missing.items()
+                if self._began_ns <= parse_slug(slug)[1] <= now_ns
+            ),
+            clock_jump_ns=jumped_ns,
+        )
+
+    def _lines(self, now_ns: int) -> Iterator[health.Part]:
+        slower = max(1.0, self.paper.clock.speed / SPEED_PER_LIMIT)
+        for line, one in self.paper.sockets.items():
+            wanted = bool(self.paper.inbox.subscriptions(line))
+            yield health.Part(
+                name=line,
+                phase="running" if wanted else "nothing to subscribe to",
+                beat_ns=one.heard_ns if wanted else now_ns,
+                silent_s=SILENT_S[line] * slower,
+                connected=one.connected if wanted else None,
+                problem=one.problem if wanted else "",
+                errors=one.closings.total(),
+                events=self.paper.inbox.channels[line].kpis.counts[kpis.Count.MESSAGES],
+                queue=one.waiting,
+                queue_max=one.waiting_max,
+            )
+
+    def _rest(self) -> Iterator[health.Part]:
+        """The loop itself, and the search for windows."""
+        slower = max(1.0, self.paper.clock.speed / SPEED_PER_LIMIT)
+        paper = self.paper
+        yield health.Part(
+            name="loop",
+            beat_ns=paper.turned_ns,
+            silent_s=3.0 * slower,
+            events=paper.session.events,
+        )
+        yield health.Part(
+            name="discovery",
+            beat_ns=paper.looked_ns,
+            silent_s=60.0 * slower,
+            events=len(paper.followed),
+            detail=", ".join(sorted(paper.followed)),
+        )
+
+
+@asynccontextmanager
+async def served(looking: Looking, port: int) -> AsyncIterator[str]:
+    """Serve `/status` and `/metrics` on a port of loopback, 0 for any; gives their address.
+
+    Raises Fault when the port is in use.
+    """
+
+    async def status(_request: Request) -> Response:
+        return Response(msgspec.json.encode(looking.status), media_type="application/json")
+
+    async def figures(_request: Request) -> Response:
+        return Response(metrics.exposition(looking.status), media_type=CONTENT_TYPE_LATEST)
+
+    app = Starlette(routes=[Route("/status", status), Route("/metrics", figures)])
+    with bound(port) as listening:
+        server = Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        serving = asyncio.create_task(server.serve([listening]))
+        try:
+            yield "http://{}:{}".format(*listening.getsockname())
+        finally:
+            server.should_exit = True
+            await serving
