@@ -1,10 +1,12 @@
 """The merge of several connections: one order, whatever the batches are cut into."""
 
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairwind.core.events import Flag, Kind, Source
-from fairwind.feeds.frames import Row, row
+from fairwind.core.events import Events, Flag, Kind, Source
+from fairwind.feeds.frames import Row, as_events, row
 from fairwind.feeds.kpis import Count, Kpis, health
 from fairwind.feeds.merge import Merge
 
@@ -31,15 +33,19 @@ def drained(streams: tuple[list[Row], ...], until_ns: int, after_ns: int) -> lis
     return [[one for one in rows if after_ns < one[0] <= until_ns] for rows in streams]
 
 
+def batches_of(streams: Iterable[list[Row]]) -> list[Events]:
+    return [as_events(rows) for rows in streams]
+
+
 @given(STREAMS, st.lists(st.integers(0, 60), max_size=5))
 def test_the_order_does_not_depend_on_when_the_queues_are_drained(
     streams: tuple[list[Row], ...], cuts: list[int]
 ) -> None:
     whole, parts = Merge(), Merge()
-    expected = whole.take(streams).tolist()
+    expected = whole.take(batches_of(streams)).tolist()
     found, after = [], -1
     for until in [*sorted(cuts), 1000]:
-        found += parts.take(drained(streams, until, after)).tolist()
+        found += parts.take(batches_of(drained(streams, until, after))).tolist()
         after = until
     assert found == expected
     assert found == sorted(found, key=lambda one: (one[0], one[7]))
@@ -52,7 +58,7 @@ def test_time_never_steps_back_and_nothing_is_lost(
 ) -> None:
     merge, last, number = Merge(), 0, 0
     for streams in batches:
-        for one in merge.take(streams):
+        for one in merge.take(batches_of(streams)):
             assert one["ts_ns"] >= last
             last, number = one["ts_ns"], number + 1
     assert number == sum(len(rows) for streams in batches for rows in streams)
@@ -60,20 +66,20 @@ def test_time_never_steps_back_and_nothing_is_lost(
 
 def test_a_clock_that_is_set_back_is_counted() -> None:
     merge = Merge()
-    merge.take([[event(100)]])
-    assert merge.take([[event(90), event(105)]])["ts_ns"].tolist() == [100, 105]
+    merge.take(batches_of([[event(100)]]))
+    assert merge.take(batches_of([[event(90), event(105)]]))["ts_ns"].tolist() == [100, 105]
     assert (merge.late, merge.latest_by_ns) == (1, 10)
 
 
 def test_atomic_groups_of_two_connections_stay_whole() -> None:
     first = [event(5, price=1, flags=Flag.MORE), event(5, price=2)]
     second = [event(5, price=3, flags=Flag.MORE), event(5, price=4)]
-    assert Merge().take([first, second])["price"].tolist() == [1, 2, 3, 4]
+    assert Merge().take(batches_of([first, second]))["price"].tolist() == [1, 2, 3, 4]
 
 
 def test_no_rows_are_no_events_and_change_no_time() -> None:
     merge = Merge(last_ns=7)
-    assert len(merge.take([[], []])) == 0 and merge.last_ns == 7
+    assert len(merge.take(batches_of([[], []]))) == 0 and merge.last_ns == 7
 
 
 def test_ages_are_percentiles_at_most_an_eighth_too_high() -> None:

@@ -28,7 +28,7 @@ def source_hash(package: Path) -> str:
     Numba notices a change in a function's own file only, not in the files of what it calls.
     """
     digest = sha256()
-    for part in ("core", "engine"):
+    for part in ("core", "engine", "feeds/scanned"):
         for path in sorted((package / part).rglob("*.py")):
             digest.update(path.relative_to(package).as_posix().encode() + b"\0")
             digest.update(path.read_bytes() + b"\0")

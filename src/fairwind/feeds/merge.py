@@ -1,21 +1,20 @@
 """One total order of what several connections brought: by receipt, then source, then arrival.
 
-In: each connection's rows since the last call. Out: one batch of events whose time never steps
+In: each connection's events since the last call. Out: one batch of events whose time never steps
 back, from call to call as well. Never here: an atomic group torn apart, an event lost or repeated.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
-from fairwind.core.events import Events, in_order
-from fairwind.feeds.frames import Row, as_events
+from fairwind.core.events import Events, empty, in_order
 
 
 class Merge:
     """Remembers the last time that it gave out.
 
-    All readers stamp frames with one clock and are drained together, so a row that is older than
+    All readers stamp frames with one clock and are drained together, so an event that is older than
     what was given out before means that the clock was set back, or that a connection was drained
     late. It is given the last time instead: its order is that of its arrival here.
     """
@@ -27,9 +26,9 @@ class Merge:
         self.latest_by_ns = 0
         """The most by which one was late."""
 
-    def take(self, batches: Iterable[Sequence[Row]]) -> Events:
-        """The batches' rows in order. Shape (n,). Rows of one batch are in order of arrival."""
-        events = in_order(as_events([row for rows in batches for row in rows]))
+    def take(self, batches: Iterable[Events]) -> Events:
+        """The batches' events in order. Shape (n,). Those of one batch are in order of arrival."""
+        events = in_order(np.concatenate([empty(0), *batches]))
         if len(events) == 0:
             return events
         behind = self.last_ns - int(events["ts_ns"][0])

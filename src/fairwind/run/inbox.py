@@ -4,7 +4,7 @@ In: raw frames and losses by line, new markets, the time. Out: EVENT batches in 
 timers between them, and errands. Never here: a socket, a clock, the engine.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -15,7 +15,7 @@ from fairwind.core.ids import slug
 from fairwind.core.units import SECOND_NS
 from fairwind.feeds import coinbase, polymarket, reference
 from fairwind.feeds.books import Market
-from fairwind.feeds.frames import Row, row
+from fairwind.feeds.frames import Row, as_events, row
 from fairwind.feeds.kpis import Kpis
 from fairwind.feeds.merge import Merge
 from fairwind.feeds.socket import Frame, Lost
@@ -152,9 +152,11 @@ class Inbox:
             for at_ns in range(self._timer_ns + TIMER_NS, now_ns + 1, TIMER_NS)
         ]
         self._timer_ns += len(timers) * TIMER_NS
-        brought = [_rows(self.channels[line], items) for line, items in found.items()]
+        brought = [
+            one for line, items in found.items() for one in _events(self.channels[line], items)
+        ]
         silent = self.market.silent(now_ns, SILENT_NS)
-        events = self._merge.take((listed, timers, *brought, silent))
+        events = self._merge.take([as_events([*listed, *timers]), *brought, as_events(silent)])
         self.resolved.update(events["market"][events["kind"] == Kind.RESOLVED].tolist())
         return events
 
@@ -195,14 +197,23 @@ class Inbox:
         ]
 
 
-def _rows(channel: Channel, items: Iterable[Frame | Lost]) -> list[Row]:
-    rows: list[Row] = []
+def _events(channel: Channel, items: Sequence[Frame | Lost]) -> Iterator[Events]:
+    """Frames between two losses together; a loss by itself."""
+    frames: list[tuple[int, bytes]] = []
     for one in items:
         if isinstance(one, Frame):
-            rows += channel.take(one.payload, one.ts_ns)
+            frames.append((one.ts_ns, one.payload))
         else:
-            rows += channel.disconnected(one.ts_ns)
-    return rows
+            yield _taken(channel, frames)
+            yield as_events(channel.disconnected(one.ts_ns))
+            frames = []
+    yield _taken(channel, frames)
+
+
+def _taken(channel: Channel, frames: list[tuple[int, bytes]]) -> Events:
+    if isinstance(channel, polymarket.MarketChannel):
+        return channel.take_batch(frames)
+    return as_events([one for ts_ns, payload in frames for one in channel.take(payload, ts_ns)])
 
 
 def _of_market(frame_of: Callable[[Iterable[str]], bytes], market: Market) -> Errand:
