@@ -152,6 +152,7 @@ class MarketBook:
         self._sizes[:], self._decimals[:], self._stamps[:] = shown.sizes, shown.decimals, 0
         self._bests[:] = shown.best[0] // GRID_E4, shown.best[1] // GRID_E4
         record["snapshot_ns"] = record["newest_ns"] = stamp
+        record["checked_ns"] = min(record["checked_ns"], stamp)
         if not (news or fresh or seen):
             news = self._top()
         rows += self._group(news, ts_ns, stamp)

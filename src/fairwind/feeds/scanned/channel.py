@@ -5,7 +5,7 @@ Never here: a frame that is taken twice, skipped, or taken before another one th
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -57,8 +57,7 @@ class Channel:
         self._slots: dict[str, int] = {}
         self._rows = self._record["rows"].view(np.int64)
         self._bytes = self._record["bytes"].data
-        self._places, self._times = self._record["places"], self._record["times"]
-        self._places[0] = MARGIN_BYTES
+        self._lengths, self._times = self._record["lengths"], self._record["times"]
 
     def book(self, condition_id: str) -> np.void:
         """The record for that market's book; BadInput when MARKETS_MAX others are watched."""
@@ -92,7 +91,10 @@ class Channel:
     def take(self, times: Sequence[int], payloads: Sequence[bytes], owner: Owner) -> Events:
         """The rows of all frames, shape (n,). The times of their receipt are in ns."""
         parts: list[NDArray[np.int64]] = [empty(0).view(np.int64)]
-        for first, count in self._stretches(times, payloads):
+        first = 0
+        while first < len(payloads):
+            last = first + FRAMES_MAX
+            count = self._load(times[first:last], payloads[first:last])
             number = 0
             while number < count:
                 number, filled, due = scan.walk(self._array, number)
@@ -103,6 +105,7 @@ class Channel:
                     rows = owner.other(payloads[first + number], times[first + number])
                     parts.append(as_events(rows).view(np.int64))
                     number += 1
+            first += count
         return np.concatenate(parts).view(EVENT)
 
     def repeated(self) -> int:
@@ -120,26 +123,20 @@ class Channel:
             parts[-1] = parts[-1][:-NUMBERS]
             parts.append(as_events(doubted).view(np.int64))
 
-    def _stretches(
-        self, times: Sequence[int], payloads: Sequence[bytes]
-    ) -> Iterator[tuple[int, int]]:
-        """(first frame, how many) of each stretch, while it lies in the record.
+    def _load(self, times: Sequence[int], payloads: Sequence[bytes]) -> int:
+        """Put as many frames into the record as have room, at least one; returns how many.
 
-        A frame that is too long for it lies there as no bytes, and so is not ordinary.
+        A single frame that is too long lies there as no bytes, and so is not ordinary.
         """
-        lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
-        if lengths.max(initial=0) > LONGEST:
-            payloads = [one if len(one) <= LONGEST else b"" for one in payloads]
-            lengths[lengths > LONGEST] = 0
-        first = 0
-        while first < len(payloads):
-            ends = lengths[first : first + FRAMES_MAX].cumsum() + MARGIN_BYTES
-            count = int(ends.searchsorted(MARGIN_BYTES + LONGEST, "right"))
-            last = first + count
-            joined = b"".join((*payloads[first:last], MARGIN))
-            self._bytes[MARGIN_BYTES : MARGIN_BYTES + len(joined)] = joined
-            self._places[1 : count + 1] = ends[:count]
-            self._times[:count] = times[first:last]
-            self._record["frames"] = count
-            yield first, count
-            first = last
+        joined = b"".join(payloads)
+        while len(joined) > LONGEST:
+            payloads = payloads[: len(payloads) // 2] or [b""]
+            joined = b"".join(payloads)
+        count = len(payloads)
+        end = MARGIN_BYTES + len(joined)
+        self._bytes[MARGIN_BYTES:end] = joined
+        self._bytes[end : end + MARGIN_BYTES] = MARGIN
+        self._lengths[:count] = np.fromiter(map(len, payloads), np.int64, count)
+        self._times[:count] = times[:count]
+        self._record["frames"] = count
+        return count

@@ -61,8 +61,9 @@ CHANNEL = np.dtype(
         ("ages", "<i8", (AGE_SLOTS,)),  # as in Kpis
         ("read", "<i8", (3, 2, LEVELS)),  # a snapshot's levels, their sizes and decimals
         ("repeated", "<i8"),  # how many frames had the bytes of the one before them
-        ("frames", "<i8"),  # frame i stands in `bytes` from places[i] to places[i + 1]
-        ("places", "<i8", (FRAMES_MAX + 1,)),
+        ("frames", "<i8"),  # how many stand in `bytes`, one behind the other
+        ("lengths", "<i8", (FRAMES_MAX,)),
+        ("places", "<i8", (FRAMES_MAX + 1,)),  # where each begins, and where the last one ends
         ("times", "<i8", (FRAMES_MAX,)),  # of receipt
         ("rows", EVENT, (ROWS_MAX,)),
         ("bytes", "u1", (BYTES_MAX,)),

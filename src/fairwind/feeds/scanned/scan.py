@@ -26,6 +26,7 @@ from fairwind.feeds.scanned.record import (
 )
 from fairwind.feeds.scanned.text import (
     LOST,
+    MARGIN_BYTES,
     TWO_BYTES,
     best_price,
     literal,
@@ -83,6 +84,10 @@ def walk(channels: Any, first: Any) -> Any:
     """
     channel = channels[0]
     data, rows, filled = channel.bytes, channel.rows, int64(0)
+    if first == 0:
+        channel.places[0] = MARGIN_BYTES
+        for number in range(channel.frames):
+            channel.places[number + 1] = channel.places[number] + channel.lengths[number]
     for number in range(first, channel.frames):
         at, end, now = channel.places[number], channel.places[number + 1], channel.times[number]
         channel.repeated += is_repeated(data, at, end, channel.places[max(number - 1, 0)])
@@ -294,6 +299,7 @@ def snapshot(data: Any, span: Any, of: Any, read: Any, rows: Any, filled: Any) -
     if outcome == UP:
         book.bests[BID], book.bests[ASK] = bid, ask
         book.snapshot_ns = book.newest_ns = stamp
+        book.checked_ns = min(book.checked_ns, stamp)
         return replaced(book, (bids, asks), read, rows, filled), stamp
     if book.live != 0:
         if NO_ASK - ask != book.bests[BID] or NO_ASK - bid != book.bests[ASK]:
