@@ -103,9 +103,9 @@ def events_of(frame: Frame) -> Events:
     return np.frombuffer(frame.payload, EVENT)
 
 
-def joined(parts: Sequence[Events]) -> Events:
-    """The events of many small frames as one array; NumPy's own joining compares their layouts."""
-    return np.frombuffer(b"".join(part.data for part in parts), EVENT)
+def joined(parts: Sequence[NDArray[Any]], dtype: np.dtype[np.void] = EVENT) -> NDArray[Any]:
+    """The rows of many small frames as one array; NumPy's own joining compares their layouts."""
+    return np.frombuffer(b"".join(part.data for part in parts), dtype)
 
 
 def rows_of(frame: Frame) -> tuple[str, NDArray[Any]]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fairwind.core import outputs
 from fairwind.core.errors import BadInput
-from fairwind.core.events import ASSETS, EVENT, HORIZONS_S, Kind, Outcome, Side, Source
+from fairwind.core.events import ASSETS, EVENT, HORIZONS_S, Events, Kind, Outcome, Side, Source
 from fairwind.core.holds import NO_HOLD, Hold
 from fairwind.core.ids import series_name, slug
 from fairwind.core.outputs import TABLES, OrderState
@@ -128,22 +128,19 @@ def _rows(run: Path, first: int, last: int | None = None) -> dict[str, NDArray[A
     folder = run / "journal"
     found: dict[str, list[NDArray[Any]]] = {table: [] for table in DTYPES}
     for path in log.segment_paths(folder)[first - 1 : last]:
-        event = log.beginning(folder, int(path.stem)).events
+        events: list[Events] = []
         for frame in log.segment_frames(folder, int(path.stem)):
             if frame.kind == record.Kind.OUTPUT:
                 table, rows = record.rows_of(frame)
                 found[table].append(rows)
             elif frame.kind == record.Kind.INPUT:
-                events = record.events_of(frame)
-                found["trades"].append(_trades(events, event))
-                event += len(events)
-    for rows in found["orders"]:
-        decided = (rows["state"] == OrderState.DECIDED) | (rows["state"] == OrderState.REFUSED)
-        found["decisions"].append(rows[decided])
-    return {
-        table: np.concatenate([np.empty(0, DTYPES[table]), *parts])
-        for table, parts in found.items()
-    }
+                events.append(record.events_of(frame))
+        before = log.beginning(folder, int(path.stem)).events
+        found["trades"].append(_trades(record.joined(events), before))
+    rows_of = {table: record.joined(parts, DTYPES[table]) for table, parts in found.items()}
+    states = rows_of["orders"]["state"]
+    decided = (states == OrderState.DECIDED) | (states == OrderState.REFUSED)
+    return rows_of | {"decisions": rows_of["orders"][decided]}
 
 
 def _trades(events: NDArray[np.void], first: int) -> NDArray[np.void]:

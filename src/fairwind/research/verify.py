@@ -362,10 +362,7 @@ def _cut(run: Path, size: int, limit: int) -> Iterator[Events]:
 
 
 def _joined(parts: Parts) -> Rows:
-    return {
-        table: np.concatenate([np.empty(0, dtype), *parts.get(table, ())])
-        for table, dtype in TABLES.items()
-    }
+    return {table: record.joined(parts.get(table, ()), dtype) for table, dtype in TABLES.items()}
 
 
 def _damaged(damage: log.Damage) -> Divergence:

@@ -101,13 +101,14 @@ class Session:
         for start in range(0, len(events), BATCH_EVENTS_MAX):
             self._feed(events[start : start + BATCH_EVENTS_MAX])
 
-    def close(self) -> None:
+    def close(self, *, with_tables: bool = True) -> None:
         """Make everything durable, seal the journal and write its tables.
 
         After a DiskFault it only lets go of the run; the next opening finds all that was durable.
+        Tables of a long run take a while; without them they are made when they are asked for.
         """
         self.journal.close()
-        if not self.journal.broken:
+        if with_tables and not self.journal.broken:
             tables.complete(self.journal.run)
 
     def _feed(self, events: Events) -> None:
