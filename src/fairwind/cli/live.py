@@ -5,6 +5,7 @@ here: anything but reading options, calling one module and showing what it says.
 """
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +19,25 @@ from fairwind.core.errors import BadInput
 from fairwind.core.units import SECOND_NS
 from fairwind.research import replay, synthetic
 from fairwind.run import trading
+from fairwind.run.paper import Credentials
 from fairwind.run.status import Looking
+from fairwind.world.knobs import series_numbers
 from fairwind.world.serve import Announcement, serve
 
 SERIES = "BTC_5M,ETH_5M,SOL_5M,BTC_15M,ETH_15M"
 """What the shipped strategies trade."""
+Where = Annotated[trading.Venue, typer.Option(help="whose market data")]
+Speed = Annotated[float, typer.Option(help="market seconds per second, built-in only")]
+Length = Annotated[
+    str | None, typer.Option("--for", help="market time, like 90s, 10m or 2h; else to ctrl-C")
+]
+Address = Annotated[
+    str, typer.Option(help="of a built-in market that runs already (`fairwind venue`)")
+]
+Seed = Annotated[int, typer.Option(help="of the built-in market")]
+Windows = Annotated[int, typer.Option(help="windows of the built-in market's shortest series")]
 Series = Annotated[str, typer.Option(help="series of the built-in market")]
+Port = Annotated[int, typer.Option(help="of /status and /metrics; 0: any free one")]
 Knob = Annotated[
     list[str] | None, typer.Option("--knob", help="a knob of its world, name=value; repeatable")
 ]
@@ -63,46 +77,100 @@ def venue_command(
 @app.command("paper")
 def paper_command(
     *,
-    venue: Annotated[str, typer.Option(help="built-in or polymarket")] = trading.BUILT_IN,
-    speed: Annotated[float, typer.Option(help="market seconds per second, built-in only")] = 1.0,
-    for_: Annotated[
-        str | None, typer.Option("--for", help="market time, like 90s, 10m or 2h; else to ctrl-C")
-    ] = None,
+    venue: Where = trading.Venue.BUILT_IN,
+    speed: Speed = 1.0,
+    for_: Length = None,
     run: Annotated[
         Path | None, typer.Option(help="run directory; one that exists is continued")
     ] = None,
-    address: Annotated[
-        str, typer.Option(help="of a built-in market that runs already (`fairwind venue`)")
-    ] = "",
+    address: Address = "",
     config: Annotated[Path | None, typer.Option(help="settings, a TOML file")] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="STRATEGY.parameter=value or STRATEGY.enabled=true; repeatable"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="of the built-in market")] = 0,
-    windows: Annotated[int, typer.Option(help="its windows of the shortest series")] = 288,
+    seed: Seed = 0,
+    windows: Windows = 288,
     series: Series = SERIES,
     knob: Knob = None,
     record: Annotated[bool, typer.Option("--record", help="keep every frame as it came")] = False,
-    port: Annotated[int, typer.Option(help="of /status and /metrics; 0: any free one")] = 0,
+    port: Port = 0,
 ) -> None:
     """Trade on paper, live: against the built-in market, or with the real venue's data."""
     chosen = replay.overridden(settings.load(config), set_ or [])
-    options = [f"--seed={seed}", f"--windows={windows}", f"--series={series}", f"--speed={speed}"]
     plan = trading.Plan(
         run=run or Path(chosen.run.directory) / f"paper-{clock.now_ns() // SECOND_NS}",
         config=chosen,
         venue=venue,
         address=address,
-        market=(*options, *(f"--knob={one}" for one in knob or [])),
+        market=_market(seed, windows, series, speed, knob),
         for_ns=None if for_ is None else duration_ns(for_),
         record=record,
         port=port,
+        credentials=_credentials(venue),
     )
+    _trade(plan)
+
+
+@app.command("record")
+def record_command(
+    output: Annotated[Path, typer.Option("--output", "-o", help="run directory to make")],
+    *,
+    venue: Where = trading.Venue.BUILT_IN,
+    speed: Speed = 1.0,
+    for_: Length = None,
+    address: Address = "",
+    seed: Seed = 0,
+    windows: Windows = 288,
+    series: Series = SERIES,
+    knob: Knob = None,
+    port: Port = 0,
+) -> None:
+    """Keep every frame of the feeds as it came, and trade nothing."""
+    numbers = series_numbers(synthetic.knobs({}, [f"series={series}"]))
+    idle: dict[str, dict[str, float | bool]] = {
+        strategy: {"enabled": False} for strategy in replay.strategies()
+    }
+    plan = trading.Plan(
+        run=output,
+        config=settings.Config(strategies=idle),
+        series=tuple(numbers),
+        venue=venue,
+        address=address,
+        market=_market(seed, windows, series, speed, knob),
+        for_ns=None if for_ is None else duration_ns(for_),
+        record=True,
+        port=port,
+        credentials=_credentials(venue),
+    )
+    _trade(plan)
+    shown.print(f"frames   {output / trading.RECORDING}", soft_wrap=True)
+
+
+def _trade(plan: trading.Plan) -> None:
+    """Run a session; say where it is and what it came to."""
+    if plan.venue == trading.Venue.POLYMARKET and "--speed=1.0" not in plan.market:
+        raise typer.BadParameter("--speed is for the built-in market only")
     prepare_engine()
     session = asyncio.run(trading.trade(plan, _watch))
     shown.print(f"run      {plan.run}", soft_wrap=True)
     shown.print(f"digest   {session.state.digest():016x}")
+
+
+def _market(
+    seed: int, windows: int, series: str, speed: float, knob: list[str] | None
+) -> tuple[str, ...]:
+    """Options of `fairwind venue`."""
+    options = (f"--seed={seed}", f"--windows={windows}", f"--series={series}", f"--speed={speed}")
+    return (*options, *(f"--knob={one}" for one in knob or []))
+
+
+def _credentials(venue: trading.Venue) -> Credentials | None:
+    """The real venue's API key from the environment; none when it is not there."""
+    words = [os.environ.get(f"FAIRWIND_{name}", "") for name in ("KEY", "SECRET", "PASSPHRASE")]
+    if venue != trading.Venue.POLYMARKET or not all(words):
+        return None
+    return Credentials(apiKey=words[0], secret=words[1], passphrase=words[2])
 
 
 def duration_ns(text: str) -> int:

@@ -22,10 +22,21 @@ from fairwind.core.errors import BadInput, Diverged
 from fairwind.feeds.recorded import eventfile
 from fairwind.feeds.recorded.recording import Recording
 from fairwind.feeds.recorded.source import open_source
-from fairwind.research import doctor, inspect, progress, replay, summary, synthetic, verify
+from fairwind.research import (
+    audit,
+    doctor,
+    inspect,
+    journaled,
+    progress,
+    replay,
+    summary,
+    synthetic,
+    verify,
+)
 from fairwind.research.document import build
 from fairwind.research.report import write_report
 from fairwind.run.loop import Recovery
+from fairwind.run.recorded import recording_of
 
 EVENTS_PER_PROGRESS = 65_536
 
@@ -55,7 +66,9 @@ def replay_command(
     chosen = replay.overridden(settings.load(config), set_ or [])
     depth = chosen.realism.quote_depth_shares
     with working(f"reading {source}"):
-        recording = open_source(source, quote_depth_shares=depth, tolerate=tolerate)
+        recording = open_source(
+            source, quote_depth_shares=depth, tolerate=tolerate, decode=recording_of
+        )
     inputs = replay.inputs_of(recording, chosen)
     run = journal or Path(chosen.run.directory) / replay.run_name(source, inputs)
     prepare_engine()
@@ -96,7 +109,9 @@ def import_command(
 ) -> None:
     """Turn recorded data into an event file; count and name the rows that cannot be used."""
     with working(f"reading {source}"):
-        recording = open_source(source, quote_depth_shares=quote_depth, tolerate=tolerate)
+        recording = open_source(
+            source, quote_depth_shares=quote_depth, tolerate=tolerate, decode=recording_of
+        )
         eventfile.save(output, recording)
     _say_recording(recording)
     shown.print(f"events   {output}", soft_wrap=True)
@@ -167,11 +182,41 @@ def verify_command(
 def _replayed(source: str) -> inspect.Story:
     """A replay of a source with default settings, without a journal."""
     chosen = settings.Config()
-    inputs = replay.inputs_of(open_source(source), chosen)
+    inputs = replay.inputs_of(open_source(source, decode=recording_of), chosen)
     job = replay.Unjournaled(inputs)
     for _ in job.steps(chosen.run.batch):
         pass
     return inspect.Story(inputs.between(0, inputs.total), job.tables(), replay.strategies())
+
+
+@app.command("audit")
+def audit_command(
+    run: Annotated[Path, typer.Argument(help="a run directory")],
+) -> None:
+    """Prove from a run's journal alone that no order was sent or filled on a stale book."""
+    with working("folding the journal anew"):
+        verdict = audit.audit(run)
+    shown.print(str(verdict), soft_wrap=True)
+    for head, counts in (("refused", verdict.refused), ("killed", verdict.killed)):
+        say(head, [f"{count:,} {hold}" for hold, count in sorted(counts.items())])
+    if not verdict.proved:
+        raise typer.Exit(1)
+
+
+@app.command("report")
+def report_command(
+    run: Annotated[Path, typer.Argument(help="a run directory, also of a run that is going on")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="folder for both files; else the run's")
+    ] = None,
+) -> None:
+    """Report what a run's journal says: report.html and report.json."""
+    with working("reading the journal"):
+        result = journaled.result_of_run(run)
+        document = build(result)
+        page = write_report(result, output or run)
+    summary.show(document, shown)
+    shown.print(f"report   {page}", soft_wrap=True)
 
 
 @app.command("doctor")

@@ -5,7 +5,7 @@ its inputs are durable. Never here: an order that leaves the process (the engine
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -28,7 +28,7 @@ from fairwind.world.clock import MarketClock
 TURN_S = 0.01
 """Turns come no faster: what arrives meanwhile shares one commit."""
 REFRESH_NS = SECOND_NS
-"""Market time between two looks for windows."""
+"""Windows are looked for on multiples of it, so that a restart changes nothing."""
 RESULT_LATE_NS = 120 * SECOND_NS
 """A result that did not come on the stream by then is asked for."""
 SILENT_S = 15.0
@@ -90,6 +90,7 @@ class Paper:
         self._gamma = Gamma(addresses.gamma, speed=clock.speed)
         self._ready = asyncio.Event()
         self._asked_ns = 0
+        self._fault: Fault | None = None
         self._looking: asyncio.Task[None] | None = None
         key = b"" if credentials is None else _bolt_key(credentials)
         assets = sorted({number // len(HORIZONS_S) for number in series})
@@ -116,6 +117,7 @@ class Paper:
             async with asyncio.TaskGroup() as readers:
                 reading = [readers.create_task(one.run()) for one in self.sockets.values()]
                 try:
+                    await self._begin()
                     await self._turns(until_ns, pace)
                 finally:
                     for task in reading:
@@ -136,6 +138,16 @@ class Paper:
     async def caught_up(self) -> None:
         """Wait until all that the venues have sent is here."""
         await asyncio.gather(*(one.caught_up() for one in self.sockets.values()))
+
+    async def _begin(self) -> None:
+        """Follow again what the engine holds, or look for the first time.
+
+        Raises the Fault of a venue that cannot be reached at all.
+        """
+        now_ns = self.clock.now_ns()
+        await self._look(now_ns, self.inbox.unresolved() or wanted(self._series, now_ns))
+        if self._fault is not None and not self.followed:
+            raise self._fault
 
     async def _turns(self, until_ns: int, pace: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -174,19 +186,19 @@ class Paper:
 
     async def _follow(self, now_ns: int) -> None:
         """Look for windows beside the turns; a market that stands waits for us."""
-        if self._looking is None and now_ns - self._asked_ns >= REFRESH_NS:
-            self._asked_ns = now_ns
-            self._looking = asyncio.create_task(self._look(now_ns))
+        if self._looking is None and now_ns // REFRESH_NS > self._asked_ns // REFRESH_NS:
+            wished = {*self.inbox.unresolved(), *wanted(self._series, now_ns)}
+            self._looking = asyncio.create_task(self._look(now_ns, wished))
         if self._looking is not None and (self.clock.stepped or self._looking.done()):
             await self._looking
             self._looking = None
 
-    async def _look(self, now_ns: int) -> None:
-        """Follow what should be followed, ask for results that did not come, forget the rest."""
-        wished = {*self.inbox.unresolved(), *wanted(self._series, now_ns)} - {*self.followed}
-        for slug in set(self.missing) - wished:
+    async def _look(self, now_ns: int, wished: Iterable[str]) -> None:
+        """Follow what is wished, ask for results that did not come, forget the rest."""
+        self._asked_ns = now_ns
+        for slug in set(self.missing) - set(wished):
             del self.missing[slug]
-        for slug in sorted(wished):
+        for slug in sorted(set(wished) - set(self.followed)):
             listing = await self._listing(slug)
             if listing is not None:
                 number = self.inbox.number(*parse_slug(slug))
@@ -210,7 +222,7 @@ class Paper:
         try:
             listing = await self._gamma.market(slug)
         except Fault as error:
-            self.missing[slug] = str(error)
+            self.missing[slug], self._fault = str(error), error
             return None
         if listing is None:
             self.missing[slug] = "not listed yet"

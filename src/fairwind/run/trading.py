@@ -9,6 +9,7 @@ import shlex
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,17 @@ from fairwind.run.paper import Addresses, Credentials, Paper
 from fairwind.run.status import Looking, Told, served
 from fairwind.world.clock import MarketClock
 
-BUILT_IN, POLYMARKET = "built-in", "polymarket"
-
 Watch = Callable[[Looking, str], Coroutine[Any, Any, None]]
 """Shows a session, and where its status is served, until it is cancelled."""
 LOG = "log.jsonl"
 RECORDING = "frames"
+
+
+class Venue(StrEnum):
+    """Whose market data a session trades on."""
+
+    BUILT_IN = "built-in"
+    POLYMARKET = "polymarket"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +53,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     run: Path
     config: Config = Config()
-    venue: str = BUILT_IN
+    series: tuple[int, ...] = ()  # to follow; none: what the enabled strategies trade
+    venue: Venue = Venue.BUILT_IN
     address: str = ""  # of a built-in market that runs already
     market: tuple[str, ...] = ()  # options of `fairwind venue` for one that is begun
     for_ns: int | None = None  # market time; None: until the market ends or ctrl-C
@@ -82,7 +89,7 @@ async def trade(plan: Plan, watch: Watch) -> Session:
                 session,
                 place.addresses,
                 place.clock,
-                _series(plan.config),
+                plan.series or _series(plan.config),
                 credentials=plan.credentials,
                 recorder=recorder,
             )
@@ -120,7 +127,7 @@ def source_of(plan: Plan) -> str:
 @asynccontextmanager
 async def _place(plan: Plan, session: Session) -> AsyncIterator[Place]:
     last_ns = int(session.state.record.now_ns)
-    if plan.venue == POLYMARKET:
+    if plan.venue == Venue.POLYMARKET:
         yield _checked(Place(Addresses(), MarketClock(wall.now_ns())), last_ns)
         return
     options = shlex.split(session.journal.meta.source)[1:]
