@@ -12,14 +12,14 @@ from typing import Annotated
 import msgspec
 import typer
 
-from fairwind.cli.screen import app, prepare_engine, said, shown
+from fairwind.cli.screen import app, prepare_engine, said, shown, working
 from fairwind.core import clock
 from fairwind.core import config as settings
 from fairwind.core.errors import BadInput
 from fairwind.core.units import SECOND_NS
 from fairwind.research import replay, synthetic
 from fairwind.run import trading
-from fairwind.run.paper import Credentials
+from fairwind.run.paper import Credentials, warm_up
 from fairwind.run.status import Looking
 from fairwind.world.knobs import series_numbers
 from fairwind.world.serve import Announcement, serve
@@ -152,6 +152,8 @@ def _trade(plan: trading.Plan) -> None:
     if plan.venue == trading.Venue.POLYMARKET and "--speed=1.0" not in plan.market:
         raise typer.BadParameter("--speed is for the built-in market only")
     prepare_engine()
+    with working("loading the feeds (compiled once, about 15 s)"):
+        warm_up()
     session = asyncio.run(trading.trade(plan, _watch))
     shown.print(f"run      {plan.run}", soft_wrap=True)
     shown.print(f"digest   {session.state.digest():016x}")

@@ -15,6 +15,7 @@ from fairwind.core.errors import FairwindError, Fault
 from fairwind.core.events import HORIZONS_S
 from fairwind.core.ids import parse_slug
 from fairwind.core.units import SECOND_NS
+from fairwind.feeds import polymarket
 from fairwind.feeds.books import Market
 from fairwind.feeds.discovery import end_ns, from_gamma, is_over, result_e4, wanted
 from fairwind.feeds.gamma import Gamma, Listing
@@ -39,6 +40,11 @@ PINGS = {
     Line.COINBASE: (None, 10.0),
 }
 """By line: the text that the venue wants to hear, and how often in seconds."""
+
+
+def warm_up() -> None:
+    """Load the compiled reader of the market channel, or compile it the first time."""
+    polymarket.MarketChannel().take_batch([(1, b"PONG")])
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,6 +130,7 @@ class Paper:
                         task.cancel()
                     if self._looking is not None:
                         self._looking.cancel()
+                    await self._gamma.close()
         except* FairwindError as found:
             raise found.exceptions[0] from None
 
