@@ -126,6 +126,7 @@ class Paper:
                     await self._begin()
                     await self._turns(until_ns, pace)
                 finally:
+                    self.stop.set()
                     for task in reading:
                         task.cancel()
                     if self._looking is not None:

@@ -67,10 +67,10 @@ class Looking:
         self.status = self.look(paper.clock.now_ns())
 
     async def run(self) -> None:
-        """Look until cancelled, whether the loop turns or hangs."""
-        while True:
-            await asyncio.sleep(max(LOOK_S, 1.0 / self.paper.clock.speed))
+        """Look until the session stops, whether its loop turns or hangs."""
+        while not self.paper.stop.is_set():
             self.status = self.look(self.paper.clock.now_ns())
+            await asyncio.sleep(max(LOOK_S, 1.0 / self.paper.clock.speed))
 
     def look(self, now_ns: int) -> health.Status:
         """The status now; alerts that came or went are logged."""
