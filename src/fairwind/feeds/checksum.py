@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy import int64
 from numpy.typing import NDArray
@@ -122,7 +123,7 @@ def begun(
     market, asset, time = names
     least, tick, negative = rules
     before = f'{{"market":"{market}","asset_id":"{asset}","timestamp":"{time}","hash":"",'
-    after = f',"min_order_size":"{least}","tick_size":"{tick}","neg_risk":{json.dumps(negative)}'
+    after = f',"min_order_size":"{least}","tick_size":"{tick}","neg_risk":{str(negative).lower()}'
     return hashlib.sha1(before.encode() + levels + after.encode(), usedforsecurity=False)
 
 
@@ -140,7 +141,7 @@ def _begun(book: TokenBook, timestamp: str) -> "hashlib._Hash":
 
 def _finished(begun: "hashlib._Hash", last_trade_price: str) -> str:
     digest = begun.copy()
-    digest.update(f',"last_trade_price":{json.dumps(last_trade_price)}}}'.encode())
+    digest.update(b',"last_trade_price":' + msgspec.json.encode(last_trade_price) + b"}")
     return digest.hexdigest()
 
 

@@ -99,11 +99,12 @@ def health(feed: str, kpis: Kpis) -> Health:
 @compiled
 def slot_of_age(age_ns: Any) -> Any:
     """The histogram's slot: eight linear steps within each doubling. A negative age is 0."""
-    slot = int64(0)
-    age = max(int64(age_ns), int64(0))
-    while age >= 2 * AGE_STEPS:
-        age >>= 1
-        slot += AGE_STEPS
+    slot, age, doublings = int64(0), max(int64(age_ns), int64(0)), int64(32)
+    while doublings > 0:
+        if age >> doublings >= AGE_STEPS:
+            age >>= doublings
+            slot += doublings * AGE_STEPS
+        doublings >>= 1
     return slot + age
 
 

@@ -24,6 +24,7 @@ from fairwind.feeds.scanned.record import (
     NO_KEY,
     TEXT_WORDS,
 )
+from fairwind.feeds.scanned.snapshots import HASH_CHARACTERS
 from fairwind.feeds.scanned.text import MARGIN_BYTES, text
 
 NAMES = re.compile("[0-9A-Za-z]{16,90}")
@@ -116,7 +117,7 @@ class Channel:
         """Have a book's checksum compared after its change; in doubt, the change is no row."""
         book = self._record["books"][slot]
         at, book["hash_at"] = int(book["hash_at"]), 0
-        sent_hash = bytes(self._bytes[at : at + scan.HASH_CHARACTERS]).decode()
+        sent_hash = bytes(self._bytes[at : at + HASH_CHARACTERS]).decode()
         market = next(market for market, of in self._slots.items() if of == slot)
         doubted = owner.check(market, int(book["newest_ns"]), sent_hash, ts_ns)
         if doubted:

@@ -7,24 +7,37 @@ nothing was changed by it.
 
 from typing import Any
 
-from numpy import int64, uint64
+from numpy import int64
 
 from fairwind.core.compiled import compiled
-from fairwind.core.events import Flag, Kind, Side, Source
+from fairwind.core.events import Kind
 from fairwind.core.units import PRICE_ONE_E4
 from fairwind.feeds.checksum import remember
-from fairwind.feeds.frames import GRID_E4
 from fairwind.feeds.kpis import slot_of_age
 from fairwind.feeds.scanned.record import (
     CHECKSUM_EVERY_NS,
-    LEVELS,
     MARKETS_MAX,
-    NO_ASK,
     ROWS_MAX,
     ROWS_OF_A_FRAME,
     set_level,
 )
+from fairwind.feeds.scanned.snapshots import (
+    ASK,
+    BID,
+    DOWN,
+    FIRST_STAMP,
+    GRID,
+    HASH_CHARACTERS,
+    NOT_ORDINARY,
+    SIZE,
+    STAMP,
+    UP,
+    fill,
+    first_of_down,
+    snapshot,
+)
 from fairwind.feeds.scanned.text import (
+    CLOSING,
     LOST,
     MARGIN_BYTES,
     TWO_BYTES,
@@ -39,22 +52,18 @@ from fairwind.feeds.scanned.text import (
     word,
 )
 
-ONE, GRID = int64(PRICE_ONE_E4), int64(GRID_E4)
-UP, DOWN = int64(0), int64(1)
-BID, ASK = int64(Side.BID), int64(Side.ASK)
-LEVEL, TRADE = int64(Kind.LEVEL), int64(Kind.TRADE)
-POLYMARKET, MORE = int64(Source.POLYMARKET), int64(Flag.MORE)
+ONE = int64(PRICE_ONE_E4)
+TRADE = int64(Kind.TRADE)
 REPEATED_BYTES_MIN = 8
 """A shorter frame, such as the answer to a ping, is no duplicate of the one before it."""
-NOT_ORDINARY, NO_SLOT = int64(-1), int64(-1)
-HASH_CHARACTERS, TRANSACTION_CHARACTERS = int64(40), int64(66)
+NO_SLOT = int64(-1)
+TRANSACTION_CHARACTERS = int64(66)
 
 NAME = '{"market":"'
 KEY_AT = int64(len(NAME) + 2)
 """From here on a market's name is looked up by eight digits of its condition id."""
 ASSET = text('asset_id":"')
-PRICE, SIZE = text('price":"'), text('","size":"')
-STAMP = text('","timestamp":"')
+PRICE = text('price":"')
 BEST_BID, BEST_ASK = text('","best_bid":"'), text('","best_ask":"')
 
 CHANGES, NEXT_CHANGE = text('price_changes":[{"asset_id":"'), text('"},{"asset_id":"')
@@ -62,13 +71,8 @@ BUY, SELL = text('","side":"BUY","hash":"'), text('","side":"SELL","hash":"')
 CHANGES_STAMP = text('"}],"timestamp":"')
 CHANGES_END = text('","event_type":"price_change"}')
 
-BIDS, NEXT_LEVEL = text('bids":[{"price":"'), text('"},{"price":"')
-ASKS, HASH = text('"}],"asks":[{"price":"'), text('"}],"hash":"')
-BOOK_END = text('","event_type":"book"}')
-
 FEE = text('","fee_rate_bps":"')
 BOUGHT, SOLD = text('","side":"BUY","timestamp":"'), text('","side":"SELL","timestamp":"')
-CLOSING = uint64(int.from_bytes(b'"}', "little"))
 TRANSACTION = text('","event_type":"last_trade_price","transaction_hash":"')
 
 TOP_BID, SPREAD = text('best_bid":"'), text('","spread":"')
@@ -150,6 +154,8 @@ def message(data: Any, span: Any, book: Any, read: Any, rows: Any, filled: Any) 
         return trade(data, (after, end), book, outcome, rows, filled)
     if literal(data, after, TOP_BID) != LOST:
         return top(data, (after, end), filled)
+    if outcome == DOWN and literal(data, after, FIRST_STAMP) != LOST:
+        return first_of_down(data, (after, end), book, read, filled)
     return snapshot(data, (after, end), (book, outcome), read, rows, filled)
 
 
@@ -235,19 +241,6 @@ def applied(book: Any, total: Any, bid: Any, ask: Any, stamp: Any) -> Any:
 
 
 @compiled(forceinline=True)
-def fill(book: Any, rows: Any, at: Any, level: Any) -> Any:
-    """Row `at` becomes a level, with more to come; returns the next row."""
-    row = rows[at]
-    row.side, row.price, row["size"] = level
-    row.market = book.number
-    row.ref = 0
-    row.kind = LEVEL
-    row.source = POLYMARKET
-    row.flags = MORE
-    return at + 1
-
-
-@compiled(forceinline=True)
 def trade(data: Any, span: Any, book: Any, outcome: Any, rows: Any, filled: Any) -> Any:
     """A print, in Up terms."""
     at, end = span
@@ -280,91 +273,3 @@ def top(data: Any, span: Any, filled: Any) -> Any:
     stamp, at = stamp_ns(data, literal(data, at, STAMP))
     good = literal(data, at, TOP_END) == end and bid % GRID == 0 and ask % GRID == 0
     return filled if good else NOT_ORDINARY, stamp
-
-
-@compiled(forceinline=True)
-def snapshot(data: Any, span: Any, of: Any, read: Any, rows: Any, filled: Any) -> Any:
-    """A book as it is sent after a trade. Up's makes rows of what differs; Down's has to agree."""
-    at, end = span
-    book, outcome = of
-    bids, at = levels(data, literal(data, at, BIDS), read[:, 0], int64(1))
-    asks, at = levels(data, literal(data, at, ASKS), read[:, 1], int64(-1))
-    at = plain(data, literal(data, at, HASH), HASH_CHARACTERS)
-    stamp, at = stamp_ns(data, literal(data, at, STAMP))
-    if literal(data, at, BOOK_END) != end:
-        return NOT_ORDINARY, stamp
-    bid, ask = read[0, 0, bids - 1], read[0, 1, asks - 1]
-    if bid >= ask or book.resumed != 0 or (outcome == UP and book.live == 0):
-        return NOT_ORDINARY, stamp
-    if outcome == UP:
-        book.bests[BID], book.bests[ASK] = bid, ask
-        book.snapshot_ns = book.newest_ns = stamp
-        book.checked_ns = min(book.checked_ns, stamp)
-        return replaced(book, (bids, asks), read, rows, filled), stamp
-    if book.live != 0:
-        if NO_ASK - ask != book.bests[BID] or NO_ASK - bid != book.bests[ASK]:
-            return NOT_ORDINARY, stamp
-        book.parity = 0
-    return filled, stamp
-
-
-@compiled(forceinline=True)
-def levels(data: Any, at: Any, read: Any, step: Any) -> Any:
-    """(how many, the place behind them) of a side's levels, the best one last: into `read` go
-    their levels, sizes and decimals."""
-    number, before = int64(0), NO_ASK * (step < 0)
-    while at != LOST and number < LEVELS:
-        price_e4, at = price(data, at)
-        size_micro, decimals, at = size(data, literal(data, at, SIZE))
-        level = price_e4 // GRID
-        if level * GRID != price_e4 or (level - before) * step <= 0 or size_micro == 0:
-            return number, LOST
-        read[0, number], read[1, number], read[2, number] = level, size_micro, decimals
-        before = level
-        number += 1
-        following = literal(data, at, NEXT_LEVEL)
-        if following == LOST:
-            return number, at
-        at = following
-    return number, LOST
-
-
-@compiled(forceinline=True)
-def replaced(book: Any, counts: Any, read: Any, rows: Any, filled: Any) -> Any:
-    """Put the levels that were read into the book; a row for each that differs, or else for the
-    best ones, which were seen again. Returns how many rows are filled then."""
-    first = filled
-    for side in range(2):
-        before = int64(0)
-        for number in range(counts[side]):
-            place = number if side == BID else counts[side] - 1 - number
-            level = read[0, side, place]
-            filled = emptied(book, side, (before + 1, level), rows, filled)
-            if book.sizes[side, level] != read[1, side, place]:
-                book.sizes[side, level] = read[1, side, place]
-                filled = fill(book, rows, filled, (side, level * GRID, read[1, side, place]))
-            book.decimals[side, level] = read[2, side, place]
-            before = level
-        filled = emptied(book, side, (before + 1, int64(LEVELS)), rows, filled)
-    book.stamps[:] = 0
-    if filled == first:
-        for side in range(2):
-            best = book.bests[side]
-            filled = fill(book, rows, filled, (side, best * GRID, book.sizes[side, best]))
-    rows[filled - 1].flags = book.parity
-    return filled
-
-
-@compiled(forceinline=True)
-def emptied(book: Any, side: Any, span: Any, rows: Any, filled: Any) -> Any:
-    """Empty the levels from span[0] up to before span[1]; returns how many rows are filled then."""
-    occupied = int64(0)
-    for level in range(span[0], span[1]):
-        occupied |= book.sizes[side, level]
-    if occupied == 0:
-        return filled
-    for level in range(span[0], span[1]):
-        if book.sizes[side, level] != 0:
-            book.sizes[side, level] = 0
-            filled = fill(book, rows, filled, (side, level * GRID, int64(0)))
-    return filled

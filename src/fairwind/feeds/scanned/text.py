@@ -23,6 +23,7 @@ POWERS = np.array([1, 10, 100, 1_000, 10_000, 100_000, 1_000_000], np.int64)
 EIGHT, NINE, ZERO_DIGIT = uint64(8), uint64(9), uint64(ord("0"))
 POINT, QUOTE = uint8(ord(".")), uint8(ord('"'))
 ZERO_POINT = uint64(int.from_bytes(b"0.", "little"))
+CLOSING = uint64(int.from_bytes(b'"}', "little"))
 TWO_BYTES = uint64(0xFFFF)
 EACH = 0x0101_0101_0101_0101
 """This times a byte is that byte eight times."""
@@ -30,6 +31,7 @@ HIGH_BITS, ONES = uint64(EACH * 0x80), uint64(EACH)
 BLANKS, QUOTES = uint64(EACH * ord(" ")), uint64(EACH * ord('"'))
 BACKSLASHES = uint64(EACH * ord("\\"))
 DIGITS_HIGH, HIGH_HALVES, SIXES = uint64(EACH * 0x30), uint64(EACH * 0xF0), uint64(EACH * 6)
+THREE_BYTES, THREE_ZEROS = uint64(24), uint64(0x30_30_30)
 TENS, HUNDREDS = uint64(1 + (10 << 8)), uint64(1 + (100 << 16))
 TEN_THOUSANDS = uint64(1 + (10_000 << 32))
 PAIRS, FOURS = uint64(0x00FF_00FF_00FF_00FF), uint64(0x0000_FFFF_0000_FFFF)
@@ -160,8 +162,8 @@ def _strange(word: Any) -> Any:
 @compiled(forceinline=True)
 def stamp_ns(data: Any, at: Any) -> Any:
     """(ns since the epoch, the place behind it) of a time in milliseconds with 13 digits."""
-    high, low = word(data, at), word(data, at + 5)
-    found = _eight(high) * 100_000 + _eight(low) % 100_000
+    high, low = word(data, at), word(data, at + 8) << THREE_BYTES | THREE_ZEROS
+    found = _eight(high) * 100_000 + _eight(low)
     good = _are_digits(high) and _are_digits(low) and LEAST_MS <= found < MOST_MS
     return found * MILLISECOND_NS, at + 13 if good else LOST
 
