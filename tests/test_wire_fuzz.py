@@ -293,7 +293,8 @@ def snapshots() -> dict[str, bytes]:
     return found
 
 
-def test_no_mutated_frame_breaks_a_book_or_is_taken_for_one() -> None:
+@pytest.mark.parametrize("batched", [False, True], ids=["alone", "in a batch"])
+def test_no_mutated_frame_breaks_a_book_or_is_taken_for_one(batched: bool) -> None:
     channel, fresh, shadows = MarketChannel(), snapshots(), []
     tokens = {CONDITION: (UP, DOWN), **CAPTURED}
     for number, condition in enumerate(fresh):
@@ -303,10 +304,10 @@ def test_no_mutated_frame_breaks_a_book_or_is_taken_for_one() -> None:
     for payload in mutants(1, int(INPUTS * SHARES["market"]), market_seeds()):
         for condition in fresh:
             if not channel.live(condition):
-                feed(channel, fresh[condition], shadows)
+                feed(channel, fresh[condition], shadows, batched)
             assert channel.live(condition)
         before = refusals(channel)
-        feed(channel, payload, shadows)
+        feed(channel, payload, shadows, batched)
         refused += refusals(channel) > before
         for condition in malformed(payload) & fresh.keys():
             found += 1
@@ -314,8 +315,9 @@ def test_no_mutated_frame_breaks_a_book_or_is_taken_for_one() -> None:
     assert found > INPUTS * 0.02 and refused > INPUTS * 0.2
 
 
-def feed(channel: MarketChannel, payload: bytes, shadows: list[Shadow]) -> None:
-    for row in channel.take(payload, NS):
+def feed(channel: MarketChannel, payload: bytes, shadows: list[Shadow], batched: bool) -> None:
+    rows = channel.take_batch([(NS, payload)]).tolist() if batched else channel.take(payload, NS)
+    for row in rows:
         shadows[row[4]].take(row)
     for shadow in shadows:
         shadow.check()

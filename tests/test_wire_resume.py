@@ -51,7 +51,8 @@ def test_a_resumed_books_checksum_is_trusted_from_its_first_snapshot_on() -> Non
 
 
 @pytest.mark.parametrize(
-    "wrong", [(2, 4700, 1), (BID, 0, 1), (BID, 10_000, 1), (ASK, 5200, 0), (BID, 5000, 1)]
+    "wrong",
+    [(2, 4700, 1), (BID, 0, 1), (BID, 10_000, 1), (ASK, 5200, 0), (BID, 5000, 1), (BID, 4701, 1)],
 )
 def test_levels_that_cannot_stand_in_one_book_are_not_resumed(wrong: tuple[int, int, int]) -> None:
     channel = MarketChannel()

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from fairwind.core.errors import BadInput
 from fairwind.core.events import HORIZONS_S, Flag, Kind, Side, Source
 from fairwind.core.units import MILLISECOND_NS, PRICE_ONE_E4, SECOND_NS
 from fairwind.feeds.checksum import TradePrices, begun, fitting, levels_text
@@ -26,7 +25,7 @@ from fairwind.feeds.frames import (
     trade_price,
 )
 from fairwind.feeds.kpis import Count, Kpis
-from fairwind.feeds.levels import Ladders, News, decimals_of, differences
+from fairwind.feeds.levels import Ladders, News, Sizes, decimals_of, differences
 from fairwind.feeds.recorded.clob_wire import Book, Change, LastTrade, OldChange
 from fairwind.feeds.scanned.record import BOOK, CHECKSUM_EVERY_NS, NO_ASK, NO_BID, set_level
 
@@ -106,23 +105,10 @@ class MarketBook:
         """Something came for this market."""
         self._record["heard_ns"] = ts_ns
 
-    def resume(self, levels: Sequence[tuple[int, int, int]], stamp: int) -> None:
-        """Live from now on with these (side, price_e4, size micro), as of the venue's `stamp`.
-
-        Raises BadInput for levels that cannot stand in one book.
-        """
-        for side, price, size in levels:
-            if side not in (_BID, _ASK) or not 0 < price < PRICE_ONE_E4 or size <= 0:
-                raise BadInput(
-                    f"{self.market.condition_id}: expected levels of a book as (side, price_e4, "
-                    f"size micro), found {(side, price, size)}; watch the market instead"
-                )
+    def resume(self, sizes: Sizes, stamp: int) -> None:
+        """Live from now on with these sizes, as of the venue's `stamp`."""
+        for side, price, size in differences(self._sizes, sizes):
             self._set(side, price, (size, 0))
-        if _crossed(self._best()):
-            raise BadInput(
-                f"{self.market.condition_id}: expected a bid below the ask, found best prices "
-                f"{self._best()}; watch the market instead"
-            )
         record = self._record
         record["snapshot_ns"] = record["newest_ns"] = stamp
         record["live"] = record["resumed"] = 1

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from fairwind.core.errors import BadInput
 from fairwind.core.events import Side
 from fairwind.core.units import PRICE_ONE_E4
 from fairwind.feeds.frames import GRID_E4, BadFrame, Reason, contract_price, shares
@@ -27,6 +28,25 @@ def differences(old: Sizes, new: Sizes) -> News:
     sides, levels = np.nonzero(old != new)
     sizes = new[sides, levels]
     return list(zip(sides.tolist(), (levels * GRID_E4).tolist(), sizes.tolist(), strict=True))
+
+
+def known(levels: Sequence[tuple[int, int, int]]) -> Sizes:
+    """The sizes of (side, price_e4, size micro); BadInput if they cannot stand in one book."""
+    sizes = np.zeros((2, LEVELS), np.int64)
+    for side, price, size in levels:
+        if side not in (0, 1) or not 0 < price < PRICE_ONE_E4 or price % GRID_E4 or size <= 0:
+            raise BadInput(
+                "expected levels of a book as (side, price_e4, size micro), found "
+                f"{(side, price, size)}; watch the market instead"
+            )
+        sizes[side, price // GRID_E4] = size
+    bids, asks = (np.flatnonzero(side) for side in sizes)
+    if len(bids) and len(asks) and bids[-1] >= asks[0]:
+        raise BadInput(
+            f"expected a bid below the ask, found best prices {bids[-1] * GRID_E4} and "
+            f"{asks[0] * GRID_E4}; watch the market instead"
+        )
+    return sizes
 
 
 class Ladders:

@@ -26,6 +26,7 @@ from fairwind.feeds.frames import (
     stamp_ns,
 )
 from fairwind.feeds.kpis import Count, Kpis
+from fairwind.feeds.levels import known
 from fairwind.feeds.recorded.clob_wire import (
     BestBidAsk,
     Book,
@@ -38,7 +39,6 @@ from fairwind.feeds.recorded.clob_wire import (
     TickSize,
 )
 from fairwind.feeds.scanned.channel import Channel
-from fairwind.feeds.scanned.scan import REPEATED_BYTES_MIN
 
 PING = b"PING"
 NOT_JSON_FRAMES = (b"PONG", b"")
@@ -148,7 +148,6 @@ class MarketChannel:
         self.new_markets: deque[NewMarket] = deque(maxlen=NEW_MARKETS_MAX)
         self._books: dict[str, MarketBook] = {}
         self._channel = Channel(self.kpis)
-        self._last = b""
 
     def watch(self, market: Market, ts_ns: int) -> list[Row]:
         """From now on the market's frames become rows; its listing comes first.
@@ -192,12 +191,13 @@ class MarketChannel:
         Its book is live with the engine's `levels`, (side, price_e4, size micro), of a message
         that the venue stamped `stamp_ns`; `market.tick_e4` is the engine's tick. The next snapshot
         reports what differs, and nothing when it is no newer. A book that the engine holds for
-        unusable is watched instead. Raises BadInput as `watch` does, and for
-        levels that cannot stand in one book.
+        unusable is watched instead. Raises BadInput as `watch` does, and for levels that cannot
+        stand in one book.
         """
+        sizes = known(levels)
         record = self._channel.book(market.condition_id)
         book = MarketBook(market, self.kpis, ts_ns, record)
-        book.resume(levels, stamp_ns)
+        book.resume(sizes, stamp_ns)
         self._keep(book)
 
     def forget(self, condition_id: str) -> None:
@@ -237,8 +237,7 @@ class MarketChannel:
     def take(self, payload: bytes, ts_ns: int) -> list[Row]:
         """One frame, received at `ts_ns`. A bad one is counted, and ends the books it spoke of."""
         self.kpis.add(Count.MESSAGES)
-        self.kpis.add(Count.DUPLICATES, int(_is_repeated(payload, self._last)))
-        self._last = payload
+        self._channel.seen(payload, payload)
         return self.other(payload, ts_ns)
 
     def take_batch(self, frames: Sequence[tuple[int, bytes]]) -> Events:
@@ -251,13 +250,8 @@ class MarketChannel:
                 [one for ts_ns, payload in frames for one in self.take(payload, ts_ns)]
             )
         times, payloads = zip(*frames, strict=True)
-        before = self._channel.repeated()
-        rows = self._channel.take(times, payloads, self)
-        repeated = self._channel.repeated() - before + _is_repeated(payloads[0], self._last)
         self.kpis.add(Count.MESSAGES, len(frames))
-        self.kpis.add(Count.DUPLICATES, repeated)
-        self._last = payloads[-1]
-        return rows
+        return self._channel.take(times, payloads, self)
 
     def check(self, market: str, stamp: int, sent_hash: str, ts_ns: int) -> list[Row]:
         """Compare the checksum of a market's message that compiled code has just applied."""
@@ -336,10 +330,6 @@ class MarketChannel:
         if head.market is not None:
             return [self._books[head.market]] if head.market in self._books else []
         return [] if head.event_type is None else [*self._books.values()]
-
-
-def _is_repeated(payload: bytes, before: bytes) -> bool:
-    return len(payload) >= REPEATED_BYTES_MIN and payload == before
 
 
 def _resolved(market: Market, frame: Resolved, stamp: int, ts_ns: int) -> Row:

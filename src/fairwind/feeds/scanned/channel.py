@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fairwind.core.errors import BadInput
 from fairwind.core.events import EVENT, Events, empty
 from fairwind.feeds.frames import Row, as_events
-from fairwind.feeds.kpis import Kpis
+from fairwind.feeds.kpis import Count, Kpis
 from fairwind.feeds.scanned import scan
 from fairwind.feeds.scanned.record import (
     BYTES_MAX,
@@ -55,6 +55,8 @@ class Channel:
         self._record["keys"] = NO_KEY
         self._record["ages"] = kpis.ages
         kpis.ages = self._record["ages"]
+        self._kpis = kpis
+        self._last = b""
         self._slots: dict[str, int] = {}
         self._rows = self._record["rows"].view(np.int64)
         self._bytes = self._record["bytes"].data
@@ -106,12 +108,18 @@ class Channel:
                     rows = owner.other(payloads[first + number], times[first + number])
                     parts.append(as_events(rows).view(np.int64))
                     number += 1
+            repeated = int(self._record["repeated"])
+            self.seen(payloads[first], payloads[first + count - 1], repeated)
             first += count
         return np.concatenate(parts).view(EVENT)
 
-    def repeated(self) -> int:
-        """How many frames had the bytes of the one before them in their stretch, so far."""
-        return int(self._record["repeated"])
+    def seen(self, first: bytes, last: bytes, repeated: int = 0) -> None:
+        """Count the frames that have the bytes of the one before them: `repeated` of those from
+        `first` to `last`, and maybe `first` itself.
+        """
+        repeated += len(first) >= scan.REPEATED_BYTES_MIN and first == self._last
+        self._kpis.add(Count.DUPLICATES, repeated)
+        self._last = last
 
     def _check(self, slot: int, ts_ns: int, parts: list[NDArray[np.int64]], owner: Owner) -> None:
         """Have a book's checksum compared after its change; in doubt, the change is no row."""
@@ -139,5 +147,5 @@ class Channel:
         self._bytes[end : end + MARGIN_BYTES] = MARGIN
         self._lengths[:count] = np.fromiter(map(len, payloads), np.int64, count)
         self._times[:count] = times[:count]
-        self._record["frames"] = count
+        self._record["frames"], self._record["repeated"] = count, 0
         return count
