@@ -30,7 +30,11 @@ class Console:
 
     async def clock(self) -> Clock:
         """Where the market's clock is. Fault when nothing answers there."""
-        return msgspec.json.decode(await self._ask("GET", "clock"), type=Clock)
+        found = await self._ask("GET", "clock")
+        try:
+            return msgspec.json.decode(found, type=Clock)
+        except msgspec.DecodeError as error:
+            raise self._other(found.decode(errors="replace")) from error
 
     async def step(self, to_ns: int) -> None:
         """Play a stepped market up to a time; its frames are sent when this returns."""
@@ -51,8 +55,15 @@ class Console:
                 "start it with `fairwind venue`, or leave --address away"
             ) from error
         if answer.status_code != 200:
-            raise Fault(f"{url}: expected 200, found {answer.status_code}: {answer.text[:200]}")
+            raise self._other(f"HTTP {answer.status_code} {answer.text}")
         return answer.content
+
+    def _other(self, found: str) -> Fault:
+        """Something else answers at this address, or it refuses."""
+        return Fault(
+            f"{self.address}: expected the built-in market, found {' '.join(found.split())[:120]!r}; "
+            "check --address, or leave it away"
+        )
 
 
 def addresses(address: str) -> Addresses:
