@@ -209,6 +209,7 @@ def _pace(paper: Paper, place: Place) -> Callable[[], Awaitable[None]] | None:
 
     async def step() -> None:
         await paper.connected()
+        await paper.caught_up()  # so that the market has what we asked for
         clock.move((clock.now_ns() // TIMER_NS + 1) * TIMER_NS)
         await console.step(clock.now_ns())
         await paper.caught_up()

@@ -4,6 +4,7 @@ In: JSON on loopback under `/control`. Out: JSON with the clock or the faults. N
 that a real venue would offer.
 """
 
+import asyncio
 from typing import TypeVar
 
 import msgspec
@@ -17,6 +18,8 @@ from fairwind.world.server.answers import json_answer, refused
 from fairwind.world.server.app import Market
 
 CONTROL = "/control"
+HEARD_TURNS = 8
+"""Turns of the event loop within which a client frame that is here has been acted on."""
 T = TypeVar("T")
 
 
@@ -62,7 +65,10 @@ class Console:
         return json_answer(clock(self._market))
 
     async def step(self, request: Request) -> Response:
-        """Play up to a time. The answer comes when each socket's transport has all its frames."""
+        """Play up to a time; what sockets have received before this request is acted on before.
+
+        The answer comes when each socket's transport has all its frames.
+        """
         if not self._market.clock.stepped:
             return refused("expected a stepped clock, found one that runs; start it stepped", 409)
         try:
@@ -72,6 +78,8 @@ class Console:
         now_ns = self._market.clock.now_ns()
         if to_ns < now_ns:
             return refused(f"expected a time from {now_ns} on, found {to_ns}; seek goes back")
+        for _ in range(HEARD_TURNS):
+            await asyncio.sleep(0)
         self._market.clock.move(to_ns)
         await self._market.advance(to_ns, drained=True)
         return await self.clock(request)
