@@ -61,7 +61,8 @@ class Console:
     def _other(self, found: str) -> Fault:
         """Something else answers at this address, or it refuses."""
         return Fault(
-            f"{self.address}: expected the built-in market, found {' '.join(found.split())[:120]!r}; "
+            f"{self.address}: expected the built-in market, found "
+            f"{' '.join(found.split())[:120]!r}; "
             "check --address, or leave it away"
         )
 

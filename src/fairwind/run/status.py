@@ -164,8 +164,10 @@ async def served(looking: Looking, port: int) -> AsyncIterator[str]:
 
     app = Starlette(routes=[Route("/status", status), Route("/metrics", figures)])
     with bound(port) as listening:
-        server = Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        ready = asyncio.Event()
+        server = Server(uvicorn.Config(app, log_level="warning", lifespan="off"), ready.set)
         serving = asyncio.create_task(server.serve([listening]))
+        await ready.wait()
         try:
             yield "http://{}:{}".format(*listening.getsockname())
         finally:

@@ -103,7 +103,7 @@ async def trade(plan: Plan, watch: Watch) -> Session:
             await paper.run(_until_ns(plan, place), _pace(paper, place))
             log.info("stopped", events=session.events, digest=f"{session.state.digest():016x}")
     finally:
-        session.close()
+        session.close(with_tables=False)  # made when somebody asks for them
     return session
 
 
