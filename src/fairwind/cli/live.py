@@ -110,6 +110,8 @@ def paper_command(
         credentials=_credentials(venue),
     )
     _trade(plan)
+    if run is None:
+        replay.point_latest(plan.run)
 
 
 @app.command("record")
@@ -155,8 +157,14 @@ def _trade(plan: trading.Plan) -> None:
     with working("loading the feeds (compiled once, about 15 s)"):
         warm_up()
     session = asyncio.run(trading.trade(plan, _watch))
-    shown.print(f"run      {plan.run}", soft_wrap=True)
+    replay.point_latest(plan.run)
     shown.print(f"digest   {session.state.digest():016x}")
+    for head, command in (
+        ("run", ""),
+        ("verify", "fairwind verify "),
+        ("report", "fairwind report "),
+    ):
+        shown.print(f"{head:<8} {command}{plan.run}", soft_wrap=True)
 
 
 def _market(

@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from fairwind.core import clock as wall
 from fairwind.core.ids import parse_slug
+from fairwind.engine.state import MARKETS
 from fairwind.feeds import kpis
 from fairwind.run import facts, health, metrics
 from fairwind.run.alerts import Severity, State
@@ -47,11 +48,15 @@ class Told:
     def __init__(self) -> None:
         self.trades = 0
         self.fills: deque[np.void] = deque(maxlen=FILLS_SHOWN)
+        self.scans: dict[tuple[int, int], np.void] = {}
+        """The newest scan by strategy and slot of the market."""
 
     def take(self, rows: Rows) -> None:
         """Rows whose inputs are durable."""
         self.trades += len(rows["fills"])
         self.fills.extend(rows["fills"][-FILLS_SHOWN:].copy())
+        for scan in rows["scans"]:
+            self.scans[int(scan["strategy"]), int(scan["market"]) % MARKETS] = scan.copy()
 
 
 class Looking:

@@ -8,7 +8,7 @@ import asyncio
 import shlex
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ async def trade(plan: Plan, watch: Watch) -> Session:
             looking = Looking(paper, told, log)
             address = await stack.enter_async_context(served(looking, plan.port))
             for beside in (looking.run(), watch(looking, address)):
-                stack.callback(asyncio.create_task(beside).cancel)
+                await stack.enter_async_context(_beside(beside))
             _stop_on_signals(paper)
             log.info("started", source=source_of(plan), events=session.events, status=address)
             await paper.run(_until_ns(plan, place), _pace(paper, place))
@@ -105,6 +105,18 @@ async def trade(plan: Plan, watch: Watch) -> Session:
     finally:
         session.close(with_tables=False)  # made when somebody asks for them
     return session
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do this during the block; it is cancelled, and waited for, at its end."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 @contextmanager
