@@ -7,15 +7,13 @@ Never here: less work for us (book, features, scans, gates, every row) or more f
 """
 
 import argparse
-import gzip
 import json
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from adapter import CASH_MICRO
+from capture import Frames, captured, markets
 from job import report
 from polymarket._internal.streams.clob.heartbeat import ClobWebSocketHeartbeat
 from polymarket._internal.streams.clob.market_protocol import parse_events
@@ -25,53 +23,16 @@ from fairwind.core.events import Events, Kind, Source
 from fairwind.core.units import MILLISECOND_NS, SECOND_NS
 from fairwind.engine.run import Out, roster, run
 from fairwind.engine.state import fresh
-from fairwind.feeds.books import Market
 from fairwind.feeds.frames import as_events, row
 from fairwind.feeds.polymarket import MarketChannel
 
-CAPTURE = Path(__file__).resolve().parents[2] / (
-    "shared/data/raw_frames/clob_market_20260421.jsonl.gz"
-)
 BATCHES = (1, 16, 256, 4096)
 BACKLOG = 256
 """Frames that wait when 5,000 come in a second and the loop was busy for 51 ms."""
 BOUND = 20.0
 STRIKE_E8 = 7_600_000_000_000
-WINDOW_NS = 300 * SECOND_NS
 AGE_NS = 3 * MILLISECOND_NS
 """From the venue's stamp to our receipt."""
-
-Frames = Sequence[tuple[int, bytes]]
-
-
-def captured() -> Iterator[tuple[int, bytes]]:
-    """(receipt, frame) by the venue's time, books first as after a subscription."""
-    with gzip.open(CAPTURE, "rt") as file:
-        found = [json.loads(line)["payload"] for line in file]
-    found.sort(key=lambda one: (int(one["timestamp"]), one["event_type"] != "book"))
-    for one in found:
-        payload = json.dumps(one, separators=(",", ":")).encode()
-        yield int(one["timestamp"]) * MILLISECOND_NS + AGE_NS, payload
-
-
-def markets(frames: Frames) -> list[Market]:
-    """The capture's markets: the first token that a change names is taken for Up."""
-    found: dict[str, Market] = {}
-    for ts_ns, payload in frames:
-        one = json.loads(payload)
-        changes = one.get("price_changes")
-        if changes and one["market"] not in found:
-            up, down = (change["asset_id"] for change in changes)
-            found[one["market"]] = Market(
-                number=len(found),
-                series=len(found),
-                start_ns=ts_ns // WINDOW_NS * WINDOW_NS,
-                condition_id=one["market"],
-                up=up,
-                down=down,
-                fee_rate_e6=70_000,
-            )
-    return list(found.values())
 
 
 class Reader:
@@ -175,7 +136,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
-    frames = list(captured())
+    frames = [(stamp + AGE_NS, payload) for stamp, payload in captured()]
     lasting_ns = frames[-1][0] - frames[0][0] + AGE_NS
     readers = {batch: Reader(frames) for batch in BATCHES}
     seconds: dict[int, list[float]] = {batch: [] for batch in BATCHES}

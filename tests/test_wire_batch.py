@@ -206,7 +206,7 @@ def test_a_book_whose_checksum_fails_in_a_batch_ends() -> None:
     (channel,) = channels(1, market())
     fed(channel, book())
     wrong = [
-        (NS + number * SECOND_NS, dump(ordinary("BUY", "0.47", "1", at_ms=1000 * number)))
+        (NS + number * SECOND_NS, dump(ordinary("BUY", "0.47", "1", at_ms=2000 * number)))
         for number in range(1, 6)
     ]
     kinds = channel.take_batch(wrong)["kind"].tolist()

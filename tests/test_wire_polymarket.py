@@ -144,9 +144,7 @@ def test_the_whole_capture_becomes_one_consistent_book_of_each_market() -> None:
     assert channel.resyncs(1) == [] and all(map(channel.live, CAPTURED))
     counts = channel.kpis.counts
     assert counts[Count.MESSAGES] == 5544
-    assert set(counts) == {Count.MESSAGES, Count.CHECKSUMS, Count.CHECKSUM_FAILURES}
-    # Of the failures all but some changes within one millisecond are explained (venue facts 3.4).
-    assert counts[Count.CHECKSUM_FAILURES] < 0.2 * counts[Count.CHECKSUMS]
+    assert set(counts) == {Count.MESSAGES, Count.CHECKSUMS} and counts[Count.CHECKSUMS] > 5
 
 
 @needs_shared

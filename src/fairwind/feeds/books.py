@@ -27,9 +27,15 @@ from fairwind.feeds.frames import (
 from fairwind.feeds.kpis import Count, Kpis
 from fairwind.feeds.levels import Ladders, News, Sizes, decimals_of, differences
 from fairwind.feeds.recorded.clob_wire import Book, Change, LastTrade, OldChange
-from fairwind.feeds.scanned.record import BOOK, CHECKSUM_EVERY_NS, NO_ASK, NO_BID, set_level
+from fairwind.feeds.scanned.record import (
+    BOOK,
+    CHECKSUM_EVERY_NS,
+    NO_ASK,
+    NO_BID,
+    PARITY_E4,
+    set_level,
+)
 
-PARITY_E4 = 200
 ASK_AGAIN_NS = 5 * SECOND_NS
 CHECKSUM_FAILURES = 3
 CHECKSUM_DOUBT_NS = SECOND_NS

@@ -19,17 +19,19 @@ LEVELS = 2001
 """Of one side; a level's index is its price / GRID_E4."""
 NO_BID, NO_ASK = int64(0), int64(LEVELS - 1)
 BID = int64(Side.BID)
-CHECKSUM_EVERY_NS = SECOND_NS
+CHECKSUM_EVERY_NS = 2 * SECOND_NS
 """Of the venue's time; after a failure, every change."""
 TEXT_WORDS = 14
 """Room for the text with a market's or a token's name."""
 MARKETS_MAX = 256
 """Markets of one connection, as many as the engine holds."""
-FRAMES_MAX, BYTES_MAX = 512, 512 * 1024
+FRAMES_MAX, BYTES_MAX = 128, 256 * 1024
 """Of one stretch: it stays in the processor's own memory."""
 ROWS_OF_A_FRAME = 2 * LEVELS
 """At most, by a snapshot that changes every level."""
 ROWS_MAX = 2 * ROWS_OF_A_FRAME
+PARITY_E4 = 200
+"""Best prices of Up and Down that are further apart contradict each other."""
 NO_KEY = np.uint64(2**64 - 1)
 """No text has these bytes."""
 

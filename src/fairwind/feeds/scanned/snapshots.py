@@ -11,7 +11,7 @@ from numpy import int64
 from fairwind.core.compiled import compiled
 from fairwind.core.events import Flag, Kind, Side, Source
 from fairwind.feeds.frames import GRID_E4
-from fairwind.feeds.scanned.record import LEVELS, NO_ASK
+from fairwind.feeds.scanned.record import LEVELS, NO_ASK, PARITY_E4
 from fairwind.feeds.scanned.text import (
     CLOSING,
     LOST,
@@ -94,12 +94,14 @@ def first_of_down(data: Any, span: Any, book: Any, read: Any, filled: Any) -> An
 
 @compiled(forceinline=True)
 def agrees(book: Any, read: Any, bids: Any, asks: Any) -> Any:
-    """Whether Down's levels that were read are not crossed, and have the best prices of Up's."""
+    """Whether Down's levels that were read are not crossed, and do not contradict Up's."""
     bid, ask = read[0, 0, bids - 1], read[0, 1, asks - 1]
     if bid >= ask:
         return False
     if book.live != 0:
-        if NO_ASK - ask != book.bests[BID] or NO_ASK - bid != book.bests[ASK]:
+        bids_apart = abs(NO_ASK - ask - book.bests[BID])
+        asks_apart = abs(NO_ASK - bid - book.bests[ASK])
+        if max(bids_apart, asks_apart) * GRID > PARITY_E4:
             return False
         book.parity = 0
     return True
