@@ -187,8 +187,9 @@ def all_results(rounds: int) -> list[dict[str, Any]]:
     for number in range(1, rounds + 1):
         say(f"round {number} of {rounds}")
         results += [line | {"round": number} for line in one_round()]
-    say("live calls, starts, memory")
-    for line in (*ours("live"), *starts(), *ours("memory", LARGE_SET)):
+    say("live calls, starts, memory, frames")
+    frames = lines_of([sys.executable, HERE / "decode.py"])
+    for line in (*ours("live"), *starts(), *ours("memory", LARGE_SET), *frames):
         results.append(line | {"round": 0})
     text = "".join(json.dumps(line) + "\n" for line in results)
     (DATA / "results.jsonl").write_text(text)
@@ -239,6 +240,7 @@ def bounds(results: Results) -> list[Bound]:
     warm = results.median(OURS, "warm start", "start_s")
     memory = results.median(OURS, "memory", "rss_mb")
     mine, theirs = results.of(OURS, "1"), results.of(HFTBACKTEST, "1")
+    decoded = results.median(OURS, "frames of 256", "times_sdk")
     same = bool(mine) and bool(theirs) and all(map(same_answer, (*mine, *theirs)))
     return [
         Bound("like for like, at least 2 × hftbacktest", f"{like:.2f} ×", like >= 2.0),
@@ -250,6 +252,9 @@ def bounds(results: Results) -> list[Bound]:
             "whole job on change, at least 20 × NautilusTrader",
             f"{nautilus:.1f} ×",
             nautilus >= 20.0,
+        ),
+        Bound(
+            "frame to decision, at least 20 × the SDK's parse", f"{decoded:.1f} ×", decoded >= 20.0
         ),
         Bound("one event per call, at most 5 µs (median)", f"{call:.2f} µs", call <= 5.0),
         Bound("warm start, at most 2 s", f"{warm:.2f} s", warm <= 2.0),
@@ -276,6 +281,11 @@ def live_rows(results: Results) -> Iterator[str]:
         mode = line["mode"]
         if mode.startswith("batch"):
             yield f"| {mode} | {line['us_per_event']} µs per event |"
+        elif mode == "parse":
+            yield f"| {line['engine']}, parse | {line['us_per_frame']} µs per frame |"
+        elif mode.startswith("frames of"):
+            facts = f"{line['us_per_frame']} µs per frame, {line['times_sdk']} × the SDK"
+            yield f"| frame to decision, {mode} | {facts} |"
         elif mode == "one event per call":
             yield f"| {mode} | p50 {line['p50_us']} µs, p99 {line['p99_us']} µs |"
         elif mode == "cold start":
