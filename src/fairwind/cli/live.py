@@ -94,6 +94,9 @@ def paper_command(
     series: Series = SERIES,
     knob: Knob = None,
     record: Annotated[bool, typer.Option("--record", help="keep every frame as it came")] = False,
+    binance: Annotated[
+        bool, typer.Option("--binance", help="spot of Binance while Coinbase is silent")
+    ] = False,
     port: Port = 0,
 ) -> None:
     """Trade on paper, live: against the built-in market, or with the real venue's data."""
@@ -108,6 +111,7 @@ def paper_command(
         record=record,
         port=port,
         credentials=_credentials(venue),
+        binance=binance,
     )
     _trade(plan)
     if run is None:

@@ -4,6 +4,8 @@ In: payloads with receipt times. Out: SPOT rows: prints, or the mid of the best 
 a socket; a book (depth updates are checked for order only, no snapshot is asked for).
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from fairwind.core.events import ASSETS, Kind, Source
@@ -98,6 +100,12 @@ def _is_answer(payload: bytes) -> bool:
     except BadFrame:
         return False
     return True
+
+
+def subscription(symbols: Iterable[str]) -> bytes:
+    """The client frame that asks for the prints of assets, such as BTC, in USDT."""
+    streams = [f"{symbol.lower()}usdt@trade" for symbol in symbols]
+    return msgspec.json.encode({"method": "SUBSCRIBE", "params": streams, "id": 1})
 
 
 class Binance:

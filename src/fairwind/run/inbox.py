@@ -13,7 +13,7 @@ import msgspec
 from fairwind.core.events import ALL_MARKETS, ASSETS, Events, Kind, Source
 from fairwind.core.ids import slug
 from fairwind.core.units import SECOND_NS
-from fairwind.feeds import coinbase, polymarket, reference
+from fairwind.feeds import binance, coinbase, polymarket, reference
 from fairwind.feeds.books import Market
 from fairwind.feeds.frames import Row, as_events, row
 from fairwind.feeds.kpis import Kpis
@@ -36,6 +36,7 @@ class Line(StrEnum):
     RTDS = "rtds"
     BOLT = "polybolt"
     COINBASE = "coinbase"
+    BINANCE = "binance"
 
 
 class Errand(NamedTuple):
@@ -75,14 +76,16 @@ class Inbox:
         for asset, averaging_s, at_ns in known.prints:
             prints.remember(asset, averaging_s, at_ns)
         self.rtds, self.bolt = reference.Rtds(prints), reference.PolyBolt(prints)
-        self.coinbase = coinbase.Coinbase()
+        self.coinbase, second = coinbase.Coinbase(), binance.Binance()
         for asset, (price_e8, stamp_ns) in known.spots.items():
             self.coinbase.resume(asset, price_e8, stamp_ns)
+            second.resume(asset, price_e8, stamp_ns)
         self.channels: dict[Line, Channel] = {
             Line.MARKET: self.market,
             Line.RTDS: self.rtds,
             Line.BOLT: self.bolt,
             Line.COINBASE: self.coinbase,
+            Line.BINANCE: second,
         }
         self._bolt_key = bolt_key
         self._symbols = [ASSETS[asset] for asset in assets]
@@ -180,6 +183,8 @@ class Inbox:
             return [polymarket.subscribe_first(tokens)] if tokens else []
         if line == Line.COINBASE:
             return coinbase.subscriptions([f"{symbol}-USD" for symbol in self._symbols])
+        if line == Line.BINANCE:
+            return [binance.subscription(self._symbols)]
         if line == Line.BOLT:
             keyed = [self._bolt_key] if self._bolt_key else []
             return keyed and keyed + self._bolt_subscriptions(BOLT_CHANNELS)

@@ -38,6 +38,7 @@ PINGS = {
     Line.RTDS: ("PING", 5.0),
     Line.BOLT: (None, 10.0),
     Line.COINBASE: (None, 10.0),
+    Line.BINANCE: (None, 10.0),
 }
 """By line: the text that the venue wants to hear, and how often in seconds."""
 
@@ -55,6 +56,10 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     rtds: str = "wss://ws-live-data.polymarket.com"
     bolt: str = "wss://ws-live-v2.polymarket.com/ws"
     coinbase: str = "wss://advanced-trade-ws.coinbase.com"
+    binance: str = ""  # a second spot, when it is asked for
+
+
+BINANCE = "wss://stream.binance.com:9443/stream"
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,7 +115,7 @@ class Paper:
                 ready=self._ready,
             )
             for line in Line
-            if line != Line.BOLT or key
+            if (line != Line.BOLT or key) and (line != Line.BINANCE or addresses.binance)
         }
 
     async def run(self, until_ns: int, pace: Callable[[], Awaitable[None]] | None = None) -> None:

@@ -33,8 +33,8 @@ from fairwind.world.serve import Server, bound
 
 LOOK_S = 0.1
 """Looks come no faster in wall time."""
-SILENT_S = {Line.MARKET: 12.0, Line.RTDS: 5.0, Line.BOLT: 5.0, Line.COINBASE: 5.0}
-"""Market time without a frame that is too long; the venue answers pings on the first."""
+SILENT_S = dict.fromkeys(Line, 5.0) | {Line.MARKET: 12.0}
+"""Market time without a frame that is too long; the venue answers pings on the last."""
 SPEED_PER_LIMIT = 10.0
 """At higher speeds limits are longer, so that a busy machine is not taken for a silent venue."""
 FILLS_SHOWN = 50

@@ -31,7 +31,7 @@ from fairwind.journal.record import Mark
 from fairwind.run import built_in, logs
 from fairwind.run.inbox import TIMER_NS
 from fairwind.run.loop import Session
-from fairwind.run.paper import Addresses, Credentials, Paper
+from fairwind.run.paper import BINANCE, Addresses, Credentials, Paper
 from fairwind.run.status import Looking, Told, served
 from fairwind.world.clock import MarketClock
 
@@ -61,6 +61,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     record: bool = False  # keep every frame as it came
     port: int = 0  # of loopback for status and metrics; 0: any free one
     credentials: Credentials | None = None
+    binance: bool = False  # as a second spot
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -140,7 +141,8 @@ def source_of(plan: Plan) -> str:
 async def _place(plan: Plan, session: Session) -> AsyncIterator[Place]:
     last_ns = int(session.state.record.now_ns)
     if plan.venue == Venue.POLYMARKET:
-        yield _checked(Place(Addresses(), MarketClock(wall.now_ns())), last_ns)
+        real = Addresses(binance=BINANCE if plan.binance else "")
+        yield _checked(Place(real, MarketClock(wall.now_ns())), last_ns)
         return
     options = shlex.split(session.journal.meta.source)[1:]
     async with httpx.AsyncClient(timeout=built_in.ANSWER_S) as client, AsyncExitStack() as stack:
