@@ -40,7 +40,7 @@ class Reader:
     def __init__(self, frames: Frames) -> None:
         self.channel, self.out, self.specs = MarketChannel(), Out.fresh(), roster()
         self.state = fresh(self.specs)
-        self.decisions = 0
+        self.decisions = self._second = 0
         self._payloads: dict[int, bytes] = {}
         begins_ns = frames[0][0]
         wanted: list[controls.AnyControl] = [
@@ -57,17 +57,18 @@ class Reader:
             self._run(self._strike(begins_ns, market.start_ns))
 
     def read(self, frames: Frames, batch: int, later_ns: int) -> float:
-        """Seconds from all frames to the decisions that they lead to, a spot price per batch.
+        """Seconds from all frames to the decisions that they lead to.
 
-        A batch's payloads are made just before it is read, as a socket makes them.
+        A batch's payloads are made just before it is read, as a socket makes them; before the first
+        batch of each second come prices, so that there is something to decide.
         """
         seconds = 0.0
         for at in range(0, len(frames), batch):
             part = frames[at : at + batch]
             received = [(ts_ns + later_ns, bytes(bytearray(one))) for ts_ns, one in part]
-            spot = self._spot(received[0][0])
+            prices = self._prices(received[0][0])
             start = time.process_time()
-            self._run(spot)
+            self._run(prices)
             self._run(self.channel.take_batch(received))
             seconds += time.process_time() - start
         return seconds
@@ -84,10 +85,14 @@ class Reader:
             [row(Kind.REFERENCE, ts_ns, Source.REFERENCE, ts_source_ns=start_ns, price=STRIKE_E8)]
         )
 
-    def _spot(self, ts_ns: int) -> Events:
-        """A price that moves a little from time to time, so that there is something to decide."""
-        moved = ts_ns // SECOND_NS % 7 * 1_000_000_000
-        return as_events([row(Kind.SPOT, ts_ns, Source.COINBASE, price=STRIKE_E8 + moved)])
+    def _prices(self, ts_ns: int) -> Events:
+        """A spot and a reference price that move a little, once a second."""
+        if ts_ns // SECOND_NS == self._second:
+            return as_events([])
+        self._second = ts_ns // SECOND_NS
+        price = STRIKE_E8 + self._second % 7 * 1_000_000_000
+        reference = row(Kind.REFERENCE, ts_ns, Source.REFERENCE, ts_source_ns=ts_ns, price=price)
+        return as_events([reference, row(Kind.SPOT, ts_ns, Source.COINBASE, price=price)])
 
 
 def sdk_seconds(frames: Frames) -> float:
@@ -109,7 +114,9 @@ def sdk_seconds(frames: Frames) -> float:
     return seconds
 
 
-def publish(sdk: list[float], ours: dict[int, list[float]], scans: int, frames: int) -> None:
+def publish(
+    sdk: list[float], ours: dict[int, list[float]], readers: dict[int, Reader], frames: int
+) -> None:
     """Print a line for each. A ratio is one of the same round, the median of the rounds counts."""
     microseconds = round(statistics.median(sdk) / frames * 1e6, 3)
     report(SDK, "parse", us_per_frame=microseconds, seconds=sdk, events=frames)
@@ -120,7 +127,7 @@ def publish(sdk: list[float], ours: dict[int, list[float]], scans: int, frames: 
             f"frames of {batch}",
             us_per_frame=round(statistics.median(seconds) / frames * 1e6, 3),
             times_sdk=round(statistics.median(ratios), 2),
-            scans=scans,
+            scans=readers[batch].decisions,
             seconds=seconds,
             events=frames,
         )
@@ -140,8 +147,7 @@ def main() -> None:
         sdk.append(sdk_seconds(frames))
         for batch, reader in readers.items():
             seconds[batch].append(reader.read(frames, batch, number * lasting_ns))
-    (scans,) = {reader.decisions for reader in readers.values()}  # the same for every batch size
-    publish(sdk[1:], {b: found[1:] for b, found in seconds.items()}, scans, len(frames))
+    publish(sdk[1:], {b: found[1:] for b, found in seconds.items()}, readers, len(frames))
 
 
 if __name__ == "__main__":

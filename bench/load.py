@@ -25,6 +25,7 @@ from fairwind.feeds.kpis import health
 from fairwind.feeds.polymarket import PING, MarketChannel, subscribe_first
 from fairwind.feeds.socket import Frame, Settings, Socket
 
+PONG = "PONG"
 PAUSE_S = 0.01
 """Between two drains, as a loop that makes each batch durable."""
 BEHIND_S = 1.0
@@ -44,9 +45,16 @@ def fresh_frames() -> Iterator[tuple[bytes, bytes]]:
     return cycle(parts)
 
 
+async def answer(connection: ServerConnection) -> None:
+    """Answer the reader's pings; what it sends is read, or else its pongs would wait behind."""
+    async for _ in connection:
+        await connection.send(PONG)
+
+
 async def send(connection: ServerConnection, rate: int, seconds: float) -> None:
     """Send on schedule until the time is over or the reader is too far behind."""
     await connection.recv()
+    answering = asyncio.create_task(answer(connection))
     frames, sent, begun = fresh_frames(), 0, time.monotonic()
     while sent < rate * seconds:
         due = min(int((time.monotonic() - begun) * rate), int(rate * seconds))
@@ -60,6 +68,7 @@ async def send(connection: ServerConnection, rate: int, seconds: float) -> None:
         sent = due
         await asyncio.sleep(0.001)
     await connection.wait_closed()
+    await answering
 
 
 def served(port: "multiprocessing.Queue[int]", rate: int, seconds: float) -> None:
@@ -113,7 +122,7 @@ async def read(url: str, frames: int) -> tuple[Seen, MarketChannel, Socket]:
         seen.lost += [one.why for one in found if not isinstance(one, Frame)]
         if batch:
             seen.rows += len(channel.take_batch(batch))
-            seen.frames += len(batch)
+            seen.frames += sum(one.payload != PONG.encode() for one in batch)
             seen.batches += 1
             seen.waits_ms.append((now_ns() - batch[0].ts_ns) / MILLISECOND_NS)
         if time.monotonic() - begun > WARM_S + len(seen.rss_mb):

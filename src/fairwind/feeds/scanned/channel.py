@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairwind.core.errors import BadInput
-from fairwind.core.events import EVENT, Events, empty
+from fairwind.core.events import EVENT, Events
 from fairwind.feeds.frames import Row, as_events
 from fairwind.feeds.kpis import Count, Kpis
 from fairwind.feeds.scanned import scan
@@ -92,8 +92,8 @@ class Channel:
         self._record["keys"][self._slots.pop(condition_id)] = NO_KEY
 
     def take(self, times: Sequence[int], payloads: Sequence[bytes], owner: Owner) -> Events:
-        """The rows of all frames, shape (n,). The times of their receipt are in ns."""
-        parts: list[NDArray[np.int64]] = [empty(0).view(np.int64)]
+        """The rows of the frames, at least one; shape (n,). Their times of receipt are in ns."""
+        parts: list[NDArray[np.int64]] = []
         first = 0
         while first < len(payloads):
             last = first + FRAMES_MAX
@@ -111,7 +111,7 @@ class Channel:
             repeated = int(self._record["repeated"])
             self.seen(payloads[first], payloads[first + count - 1], repeated)
             first += count
-        return np.concatenate(parts).view(EVENT)
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts)).view(EVENT)
 
     def seen(self, first: bytes, last: bytes, repeated: int = 0) -> None:
         """Count the frames that have the bytes of the one before them: `repeated` of those from
