@@ -3,6 +3,7 @@
 FAIRWIND_LONG compares a million mutated frames, else ten thousand.
 """
 
+import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,6 +18,7 @@ from wire_messages import (
     CONDITION,
     DOWN,
     NS,
+    SAMPLES,
     UP,
     book,
     captured,
@@ -25,6 +27,7 @@ from wire_messages import (
     fed,
     levels,
     market,
+    sessions,
     watching,
 )
 
@@ -105,6 +108,20 @@ def test_the_capture_in_batches_is_the_capture_frame_by_frame(size: int) -> None
         compare(single, batched, frames[at : at + size])
     assert state(single) == state(batched)
     assert INTERPRETED or len(handed_back.frames) < 5
+
+
+@needs_shared
+def test_every_recorded_frame_and_sample_is_read_the_same_in_a_batch() -> None:
+    samples = [one.read_bytes() for one in sorted(SAMPLES.glob("pm_ws_market_*"))]
+    recorded = [one for source, _, one in sessions() if source == "polymarket_clob"]
+    frames = [(NS, one) for one in (*samples, *map(compact, samples), *recorded)]
+    single, batched = channels(2, *of_the_capture())
+    compare(single, batched, frames)
+    assert state(single) == state(batched) and len(frames) > 200
+
+
+def compact(sample: bytes) -> bytes:
+    return dump(json.loads(sample))
 
 
 def test_the_built_in_markets_frames_are_read_the_same_in_batches() -> None:
