@@ -6,6 +6,7 @@ FAIRWIND_LONG compares a million mutated frames, else ten thousand.
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,15 +162,15 @@ def our_stream() -> list[tuple[int, bytes]]:
     return [(NS + AGE_NS, dump(one)) for one in messages]
 
 
-def ordinary(side: str, price: str, size: str, **more: object) -> dict[str, object]:
+def ordinary(side: str, price: str, size: str, **more: Any) -> dict[str, Any]:
     """A change as the venue writes it, with hashes of the right length."""
-    one = change(side, price, size, **more)  # type: ignore[arg-type]
+    one = change(side, price, size, **more)
     for entry in one["price_changes"]:
         entry["hash"] = HASH
     return one
 
 
-def again(token: str = UP, at_ms: int = 1) -> dict[str, object]:
+def again(token: str = UP, at_ms: int = 1) -> dict[str, Any]:
     """A book as it is sent after a trade."""
     mirrored = [[(f"{1 - float(p):g}", size) for p, size in side] for side in (ASKS, BIDS)]
     bids, asks = (sorted(BIDS), sorted(ASKS, reverse=True)) if token == UP else mirrored
@@ -216,6 +217,41 @@ def test_every_ordinary_kind_is_taken_by_compiled_code() -> None:
     handed_back = Counted(batched)
     compare(single, batched, our_stream())
     assert len(handed_back.frames) == 1  # the first book of Up
+    assert state(single) == state(batched)
+
+
+SIZES = ("0", "0.0", "00", "01", "1.", ".5", "0.000001", "1.2345678", "20.50", "123456789")
+SIZES = (*SIZES, "999999999.999999", "1234567890", "1e3", "+1", "-1", " 1", "1 ", "")
+PRICES = ("0.4", "0.40", "0.400", "0.4000", "0.40000", "0.4795", "0.4796", "0.479501", "0.0005")
+PRICES = (*PRICES, "0", "0.0", "0.0000", "1", "1.0", "00.4", ".4", "0.", "0.9995", "0.48", "0,4")
+
+
+@pytest.mark.parametrize("price", PRICES)
+@pytest.mark.parametrize("size", SIZES)
+def test_a_number_is_read_the_same_in_a_batch_however_it_is_written(price: str, size: str) -> None:
+    single, batched = channels(2, market())
+    for one in (ordinary("BUY", "0.4", "1"), ordinary("SELL", "0.9", "1")):
+        one["price_changes"][0] |= {"price": price, "size": size}
+        one["price_changes"][1] |= {"price": f"{1 - safe(price):.4g}", "size": size}
+        compare(single, batched, [(NS, dump(book())), (NS, dump(one))])
+        assert state(single) == state(batched)
+
+
+def safe(price: str) -> float:
+    return float(price) if price.replace(".", "").isdigit() else 0.5
+
+
+@pytest.mark.parametrize("empty", ["", "0", "1", "0.00", "2"])
+@pytest.mark.parametrize("side", ["BUY", "SELL"])
+def test_a_side_that_becomes_empty_is_read_the_same_in_a_batch(side: str, empty: str) -> None:
+    single, batched = channels(2, market())
+    whole = book(bids=(("0.48", "1"),), asks=(("0.5", "1"),))
+    last = ordinary(side, "0.48" if side == "BUY" else "0.5", "0")
+    bids = ("best_bid", "best_ask") if side == "BUY" else ("best_ask", "best_bid")
+    for entry, name in zip(last["price_changes"], bids, strict=True):
+        entry[name] = empty
+    back = ordinary(side, "0.47" if side == "BUY" else "0.52", "3", at_ms=2)
+    compare(single, batched, [(NS, dump(one)) for one in (whole, last, back)])
     assert state(single) == state(batched)
 
 
