@@ -12,7 +12,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from fairwind.cli.screen import app, prepare_engine, said, shown, working
+from fairwind.cli.screen import app, prepare_engine, shown, working
+from fairwind.cli.watch import watch
 from fairwind.core import clock
 from fairwind.core import config as settings
 from fairwind.core.errors import BadInput
@@ -20,7 +21,6 @@ from fairwind.core.units import SECOND_NS
 from fairwind.research import replay, synthetic
 from fairwind.run import trading
 from fairwind.run.paper import Credentials, warm_up
-from fairwind.run.status import Looking
 from fairwind.world.knobs import series_numbers
 from fairwind.world.serve import Announcement, serve
 
@@ -160,7 +160,7 @@ def _trade(plan: trading.Plan) -> None:
     prepare_engine()
     with working("loading the feeds (compiled once, about 15 s)"):
         warm_up()
-    session = asyncio.run(trading.trade(plan, _watch))
+    session = asyncio.run(trading.trade(plan, watch))
     replay.point_latest(plan.run)
     shown.print(f"digest   {session.state.digest():016x}")
     for head, command in (
@@ -193,13 +193,3 @@ def duration_ns(text: str) -> int:
     if unit_s is None or not text[:-1].isdecimal():
         raise BadInput(f"--for: expected a time like 90s, 10m or 2h, found {text!r}")
     return int(text[:-1]) * unit_s * SECOND_NS
-
-
-async def _watch(looking: Looking, address: str) -> None:
-    said.print(address)
-    while True:
-        await asyncio.sleep(5)
-        status = looking.status
-        said.print(
-            f"{status.now_ns} {status.overall} {status.engine.events} {status.engine.trades}"
-        )
