@@ -150,14 +150,23 @@ def redigited(random_: random.Random, payload: bytes) -> bytes:
     return bytes(data)
 
 
+def printed(price: str = "0.5", size: str = "3", token: str = UP) -> dict[str, Any]:
+    """A trade as the venue writes it."""
+    found = {"market": CONDITION, "asset_id": token, "price": price, "size": size}
+    found |= {"fee_rate_bps": "0", "side": "BUY", "timestamp": str(NS // 10**6 + 2)}
+    return found | {"event_type": "last_trade_price", "transaction_hash": "0x" + "ab" * 32}
+
+
+def best_prices(bid: str = "0.5", ask: str = "0.52") -> dict[str, Any]:
+    """Down's best prices alone."""
+    found = {"market": CONDITION, "asset_id": DOWN, "best_bid": bid, "best_ask": ask}
+    found |= {"spread": "0.02", "timestamp": str(NS // 10**6 + 3), "event_type": "best_bid_ask"}
+    return found
+
+
 def our_stream() -> list[tuple[int, bytes]]:
     """Messages of every ordinary kind about our own market, each fitting the one before it."""
-    trade = {"market": CONDITION, "asset_id": UP, "price": "0.5", "size": "3", "fee_rate_bps": "0"}
-    trade |= {"side": "BUY", "timestamp": str(NS // 10**6 + 2), "event_type": "last_trade_price"}
-    trade |= {"transaction_hash": "0x" + "ab" * 32}
-    best = {"market": CONDITION, "asset_id": DOWN, "best_bid": "0.5", "best_ask": "0.52"}
-    best |= {"spread": "0.02", "timestamp": str(NS // 10**6 + 3), "event_type": "best_bid_ask"}
-    messages = [book(), ordinary("BUY", "0.47", "12.50"), trade, again(at_ms=2), best]
+    messages = [book(), ordinary("BUY", "0.47", "12.50"), printed(), again(at_ms=2), best_prices()]
     messages += [ordinary("SELL", "0.51", "7", at_ms=4), again(DOWN, at_ms=5)]
     return [(NS + AGE_NS, dump(one)) for one in messages]
 
@@ -170,11 +179,11 @@ def ordinary(side: str, price: str, size: str, **more: Any) -> dict[str, Any]:
     return one
 
 
-def again(token: str = UP, at_ms: int = 1) -> dict[str, Any]:
-    """A book as it is sent after a trade."""
+def again(token: str = UP, at_ms: int = 1, price: str = "0.47", size: str = "10") -> dict[str, Any]:
+    """A book as it is sent after a trade; price and size are those of Up's lowest bid."""
     mirrored = [[(f"{1 - float(p):g}", size) for p, size in side] for side in (ASKS, BIDS)]
-    bids, asks = (sorted(BIDS), sorted(ASKS, reverse=True)) if token == UP else mirrored
-    bids, asks = sorted(bids), sorted(asks, reverse=True)
+    sides = [[(price, size), BIDS[1]], [*ASKS]] if token == UP else mirrored
+    bids, asks = sorted(sides[0]), sorted(sides[1], reverse=True)
     one = {"market": CONDITION, "asset_id": token, "bids": levels(*bids), "asks": levels(*asks)}
     return {**one, "hash": HASH, "timestamp": str(NS // 10**6 + at_ms), "event_type": "book"}
 
@@ -235,6 +244,10 @@ def test_a_number_is_read_the_same_in_a_batch_however_it_is_written(price: str, 
         one["price_changes"][1] |= {"price": f"{1 - safe(price):.4g}", "size": size}
         compare(single, batched, [(NS, dump(book())), (NS, dump(one))])
         assert state(single) == state(batched)
+    trades = [printed(price, size, token) for token in (UP, DOWN)]
+    others = [best_prices(price), best_prices("", price), again(size=size), again(price=price)]
+    compare(single, batched, [(NS, dump(one)) for one in (book(), *trades, *others)])
+    assert state(single) == state(batched)
 
 
 def safe(price: str) -> float:
