@@ -116,9 +116,10 @@ class Rest:
                 asyncio.timeout(self._timeout_s),
                 self._client.stream("GET", url, params=query) as response,
             ):
-                if response.status_code == 200:
-                    return await _body(response)
-                return _without_body(response)
+                if response.status_code in (200, 404):  # read whole, so that it can be used again
+                    body = await _body(response)
+                    return body if response.status_code == 200 else None
+                return _refused(response)
         except (TimeoutError, httpx.TimeoutException):
             return _Again(f"no whole answer within {self._timeout_s:g} s")
         except (httpx.ReadError, httpx.RemoteProtocolError) as error:
@@ -247,11 +248,9 @@ async def _body(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _without_body(response: httpx.Response) -> _Again | None:
-    """What a status other than 200 means."""
+def _refused(response: httpx.Response) -> _Again:
+    """What a status other than 200 and 404 means."""
     status = response.status_code
-    if status == 404:
-        return None
     if status in TRY_AGAIN or status >= 500:
         asked = response.headers.get("Retry-After", "")
         after_s = min(float(asked), LONGEST_WAIT_S) if asked.isdecimal() else 0.0

@@ -37,6 +37,7 @@ from fairwind.world.clock import MarketClock
 
 Watch = Callable[[Looking, str], Coroutine[Any, Any, None]]
 """Shows a session, and where its status is served, until it is cancelled."""
+AT = "--address="
 LOG = "log.jsonl"
 RECORDING = "frames"
 
@@ -134,7 +135,8 @@ def _recorder(plan: Plan) -> Iterator[Recorder | None]:
 
 def source_of(plan: Plan) -> str:
     """What the journal says of where its inputs come from; a market can be begun from it again."""
-    return shlex.join([plan.venue, *plan.market])
+    place = (f"{AT}{plan.address}",) if plan.address else plan.market
+    return shlex.join([plan.venue, *(place if plan.venue == Venue.BUILT_IN else ())])
 
 
 @asynccontextmanager
@@ -145,6 +147,11 @@ async def _place(plan: Plan, session: Session) -> AsyncIterator[Place]:
         yield _checked(Place(real, MarketClock(wall.now_ns())), last_ns)
         return
     options = shlex.split(session.journal.meta.source)[1:]
+    if not plan.address and any(one.startswith(AT) for one in options):
+        raise BadInput(
+            f"{plan.run}: expected the market of this run, {options[0]}; give it again, or begin "
+            "a new run"
+        )
     async with httpx.AsyncClient(timeout=built_in.ANSWER_S) as client, AsyncExitStack() as stack:
         address = plan.address or await stack.enter_async_context(built_in.began(options))
         console = built_in.Console(address, client)
