@@ -1,4 +1,4 @@
-"""The market channel's ordinary frames, read and applied by compiled code: see ADR 8 for why.
+"""The market channel's ordinary frames, read and applied by compiled code: 0.2 µs each (ADR 8).
 
 In: the channel's record with a stretch of frames. Out: EVENT rows in it, and how many frames were
 taken. Never here: a decision on a frame that is not exactly ordinary: it is handed back, and
