@@ -80,6 +80,15 @@ def test_a_snapshot_that_the_journal_does_not_name_is_not_used(tmp_path: Path) -
     assert _opened(tmp_path) == (50, b"state 0" * 100, ())
 
 
+def test_a_snapshot_that_a_crash_kept_from_being_named_does_not_oust_one_that_is(
+    tmp_path: Path,
+) -> None:
+    kept = with_snapshots(tmp_path, 4)
+    kept[-1].with_name(f"{250:012d}.snap").write_bytes(kept[-1].read_bytes())
+    assert _opened(tmp_path) == (200, b"state 3" * 100, ())
+    assert sorted((tmp_path / "snapshots").iterdir()) == kept
+
+
 def test_opening_reads_what_stands_behind_the_newest_snapshot_and_the_seams_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

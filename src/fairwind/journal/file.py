@@ -83,6 +83,7 @@ class Journal:
             start = self.newest.position if self.newest else None
             self._log = log.Log(run / "journal", start)
             self.meta = self._met(meta)
+            self._remove_unnamed()
         except FairwindError:
             os.close(self._lock)
             raise
@@ -177,6 +178,15 @@ class Journal:
         """Let go of the run as it is, without writing anything."""
         self._log.close()
         os.close(self._lock)
+
+    def _remove_unnamed(self) -> None:
+        """Remove a snapshot that a crash kept from being named: it would oust one that is."""
+        named = {_SNAPSHOT.unpack(payload)[0] for payload in self._log.snapshots}
+        newest = self.newest.position.events if self.newest else 0
+        for path in (self.run / "snapshots").glob("*.snap"):
+            if int(path.stem) > newest and int(path.stem) not in named:
+                with log.faults(path):
+                    path.unlink()
 
     def _met(self, meta: Meta) -> Meta:
         if self.commits:
