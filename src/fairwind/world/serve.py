@@ -17,6 +17,8 @@ from contextlib import contextmanager
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.routing import Mount
 
 from fairwind.core.errors import BadInput, Fault
@@ -112,7 +114,7 @@ async def run(
     routes = [*Console(market).routes(), Mount("/", app=Front(market))]
     server = Server(
         uvicorn.Config(
-            Starlette(routes=routes),
+            Starlette(routes=routes, exception_handlers={ClientDisconnect: _gone}),
             log_level="warning",
             lifespan="off",
             ws="websockets-sansio",
@@ -135,6 +137,11 @@ async def run(
         task.cancel()
     for task in done:
         task.result()
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """A client that was killed in the middle of a request hears no answer."""
+    return Response(status_code=400)
 
 
 class Server(uvicorn.Server):
