@@ -161,7 +161,6 @@ def _trade(plan: trading.Plan) -> None:
     with working("loading the feeds (compiled once, about 15 s)"):
         warm_up()
     session = asyncio.run(trading.trade(plan, watch))
-    replay.point_latest(plan.run)
     shown.print(f"digest   {session.state.digest():016x}")
     for head, command in (
         ("run", ""),

@@ -33,21 +33,27 @@ async def watch(looking: Looking, address: str) -> None:
         await show(frames, stop)
     finally:
         view = await frames.last()
-        said.print(render(view, said.width, 0) if said.is_terminal else line(view), soft_wrap=True)
+        if view is not None:
+            said.print(
+                render(view, said.width, 0) if said.is_terminal else line(view), soft_wrap=True
+            )
 
 
 async def _screen(frames: "Frames", stop: asyncio.Event) -> None:
     with Live(console=said, screen=True, auto_refresh=False) as live:
         while not stop.is_set():
             view = await frames.next()
-            live.update(render(view, said.width, said.height), refresh=True)
+            if view is not None:
+                live.update(render(view, said.width, said.height), refresh=True)
             await asyncio.sleep(FRAME_S)
 
 
 async def _lines(frames: "Frames", stop: asyncio.Event) -> None:
     while not stop.is_set():
         await asyncio.sleep(LINE_S)
-        said.print(line(await frames.next()), soft_wrap=True)
+        view = await frames.next()
+        if view is not None:
+            said.print(line(view), soft_wrap=True)
 
 
 class Frames:
@@ -59,25 +65,29 @@ class Frames:
         self._counts: deque[tuple[int, dict[str, int]]] = deque()
         self._last: View | None = None
 
-    async def next(self) -> View:
+    async def next(self) -> View | None:
         """The session between two turns.
 
         When the engine or its journal does not come to an end: what was known before it began,
-        with the status of now.
+        with the status of now; None when nothing was.
         """
         paper, waited_s = self._looking.paper, 0.0
         while paper.feeding_since_ns is not None:
-            if self._last is not None and waited_s > PATIENCE_S:
-                return msgspec.structs.replace(self._last, status=self._looking.status)
+            if waited_s > PATIENCE_S:
+                return self._last and msgspec.structs.replace(
+                    self._last, status=self._looking.status
+                )
             await asyncio.sleep(BETWEEN_TURNS_S)
             waited_s += BETWEEN_TURNS_S
         self._last = view_of(self._looking, self._address, self._per_s())
         return self._last
 
-    async def last(self) -> View:
+    async def last(self) -> View | None:
         """A session that ended, with its connections as they were before they were closed."""
         before, view = self._last, await self.next()
-        return view if before is None else msgspec.structs.replace(view, feeds=before.feeds)
+        if before is None or view is None:
+            return view
+        return msgspec.structs.replace(view, feeds=before.feeds)
 
     def _per_s(self) -> dict[str, float]:
         """Each feed's messages per second of market time, lately; nothing before time passed."""

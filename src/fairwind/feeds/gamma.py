@@ -84,7 +84,7 @@ class Rest:
         self._timeout_s = max(TIMEOUT_S / speed, LEAST_TIMEOUT_S)
         self._chance = chance or random.Random()
         self._client = client or httpx.AsyncClient(
-            headers={"User-Agent": AGENT}, trust_env=_host(url) not in LOOPBACK
+            headers={"User-Agent": AGENT}, trust_env=_host(url) not in LOOPBACK, timeout=None
         )
 
     async def close(self) -> None:

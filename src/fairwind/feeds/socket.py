@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
@@ -21,6 +22,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 30.0
 """Bounds of the wait before the next attempt: between 0 and a limit that doubles (full jitter)."""
 STEADY_S = 10.0
 """A connection that lasted so long was good: the next wait is short again."""
+LOOPBACK = ("127.0.0.1", "localhost")
+"""No proxy of the environment stands between us and these."""
 FRAME_BYTES_MAX = 32 * 2**20
 """Coinbase's first book is larger than the library's own limit."""
 
@@ -88,7 +91,7 @@ class Socket:
         self._wanted = asyncio.Event()
         self._ending = ""
         self._opened = False
-        self.heard_ns = 0
+        self.heard_ns = clock()
         """When the last frame came, or the connection was opened."""
 
     @property
@@ -109,7 +112,7 @@ class Socket:
             opened_ns, wait_s = self._clock(), 0.0
             try:
                 await self._connection_life()
-            except (OSError, WebSocketException, ConnectionClosed) as error:
+            except (OSError, WebSocketException, ConnectionClosed, ImportError) as error:
                 wait_s = self._lose(error)
             lasted_s = (self._clock() - opened_ns) / SECOND_NS
             failures = 0 if lasted_s > STEADY_S else failures + 1
@@ -168,6 +171,7 @@ class Socket:
             close_timeout=1.0,
             max_size=FRAME_BYTES_MAX,
             compression=None,
+            proxy=None if urlsplit(self._settings.url).hostname in LOOPBACK else True,
         ) as connection:
             self._connection, self.heard_ns = connection, self._clock()
             await _sent(connection, self._subscriptions())

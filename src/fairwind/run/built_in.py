@@ -6,19 +6,28 @@ Never here: its insides; a market that outlives the session which began it.
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
 import msgspec
 
-from fairwind.core.errors import Fault
+from fairwind.core.errors import BadInput, Fault
+from fairwind.core.units import SECOND_NS
 from fairwind.run.paper import Addresses
+from fairwind.world.clock import MarketClock
 from fairwind.world.console import Clock
 from fairwind.world.serve import Announcement
 
 COMMAND = "from fairwind.cli import main; main()"
 ANSWER_S = 30.0
+CLOCK_TRIES = 3
+
+
+def client() -> httpx.AsyncClient:
+    """For loopback: no proxy of the environment stands between."""
+    return httpx.AsyncClient(timeout=ANSWER_S, trust_env=False)
 
 
 class Console:
@@ -35,6 +44,28 @@ class Console:
             return msgspec.json.decode(found, type=Clock)
         except msgspec.DecodeError as error:
             raise self._other(found.decode(errors="replace")) from error
+
+    async def in_step(self) -> tuple[Clock, MarketClock]:
+        """Where the market's clock is, and one of ours that shows the same.
+
+        The quickest of a few answers counts, and half of the time that it took. BadInput for a
+        market that is paused.
+        """
+        tries: list[tuple[float, Clock, MarketClock]] = []
+        for _ in range(CLOCK_TRIES):
+            asked_s = time.monotonic()
+            state = await self.clock()
+            took_s = time.monotonic() - asked_s
+            passed_ns = 0 if state.stepped else round(took_s / 2 * state.speed * SECOND_NS)
+            clock = MarketClock(state.now_ns + passed_ns, state.speed, stepped=state.stepped)
+            tries.append((took_s, state, clock))
+        _, state, clock = min(tries, key=lambda one: one[0])
+        if state.paused:
+            raise BadInput(
+                f"{self.address}: expected a market that runs, found a paused one; "
+                "POST /control/resume, then start again"
+            )
+        return state, clock
 
     async def step(self, to_ns: int) -> None:
         """Play a stepped market up to a time; its frames are sent when this returns."""

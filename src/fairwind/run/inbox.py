@@ -13,16 +13,19 @@ import msgspec
 from fairwind.core.events import ALL_MARKETS, ASSETS, Events, Kind, Source
 from fairwind.core.ids import slug
 from fairwind.core.units import SECOND_NS
+from fairwind.engine.state import MARKETS, State
 from fairwind.feeds import binance, coinbase, polymarket, reference
 from fairwind.feeds.books import Market
 from fairwind.feeds.frames import Row, as_events, row
 from fairwind.feeds.kpis import Kpis
 from fairwind.feeds.merge import Merge
-from fairwind.feeds.socket import Frame, Lost
+from fairwind.feeds.socket import Frame, Lost, Watchdog
 from fairwind.run.known import Known
 
 TIMER_NS = SECOND_NS // 4
 """Time passes in such steps when nothing else happens."""
+DATA_SILENT_NS = 60 * SECOND_NS
+"""A stream that brought nothing for so long is subscribed to on a new connection."""
 SILENT_NS = 15 * SECOND_NS
 """An open window of which nothing was heard for so long has lost its subscription."""
 TOPICS = ("crypto_prices_chainlink", "crypto_prices_twap_sixty")
@@ -37,6 +40,13 @@ class Line(StrEnum):
     BOLT = "polybolt"
     COINBASE = "coinbase"
     BINANCE = "binance"
+
+
+_LINES = {
+    int(Source.REFERENCE): Line.RTDS,
+    int(Source.COINBASE): Line.COINBASE,
+    int(Source.BINANCE): Line.BINANCE,
+}
 
 
 class Errand(NamedTuple):
@@ -99,8 +109,9 @@ class Inbox:
         self._timer_ns = max(now_ns, known.last_ns) // TIMER_NS * TIMER_NS
         self._rows: list[Row] = []
         self._errands: list[Errand] = []
+        self._watchdog: Watchdog[tuple[Line, int, int]] = Watchdog(DATA_SILENT_NS)
         if known.last_ns and not self._unbroken:
-            self._rows.append(row(Kind.GAP, now_ns, Source.CLOCK, market=ALL_MARKETS))
+            self.missed(now_ns)
 
     @property
     def late(self) -> tuple[int, int]:
@@ -111,9 +122,21 @@ class Inbox:
         """The engine's number of a window, a new one for a new window."""
         key = series, start_ns
         if key not in self._numbers:
+            taken = {number % MARKETS for number in self._numbers.values()}
+            while self._next_number % MARKETS in taken:  # an old window still holds that place
+                self._next_number = (self._next_number + 1) % ALL_MARKETS
             self._numbers[key] = self._next_number
             self._next_number = (self._next_number + 1) % ALL_MARKETS
         return self._numbers[key]
+
+    def missed(self, now_ns: int) -> None:
+        """Time passed in which nothing could be heard; the next batch says so."""
+        self._rows.append(row(Kind.GAP, now_ns, Source.CLOCK, market=ALL_MARKETS))
+
+    def pending(self, state: State) -> set[int]:
+        """Numbers of the windows that the engine waits for, between two turns."""
+        slots = state.record.active[: state.record.active_used]
+        return {int(number) for number in state.record.markets["number"][slots]}
 
     def unresolved(self) -> list[str]:
         """Slugs of the windows that the engine knows and that have no result yet."""
@@ -131,13 +154,14 @@ class Inbox:
     def watch(self, market: Market, now_ns: int) -> None:
         """Follow a market from now on; its listing is in the next batch, unless it is known."""
         book = self._known.books.get(market.number) if self._unbroken else None
+        tick_e4 = self._known.ticks.get(market.number, market.tick_e4)
+        held = msgspec.structs.replace(market, tick_e4=tick_e4)  # so that a change is noticed
         if (market.series, market.start_ns) not in self._known.numbers:
             self._rows += self.market.watch(market, now_ns)
         elif book is None:
-            self.market.watch(market, now_ns)
+            self.market.watch(held, now_ns)
         else:
-            resumed = msgspec.structs.replace(market, tick_e4=book.tick_e4)
-            self.market.resume(resumed, book.levels, now_ns, stamp_ns=book.stamp_ns)
+            self.market.resume(held, book.levels, now_ns, stamp_ns=book.stamp_ns)
         self._errands.append(_of_market(polymarket.subscribe, market))
 
     def forget(self, market: Market) -> None:
@@ -160,6 +184,8 @@ class Inbox:
         ]
         silent = self.market.silent(now_ns, SILENT_NS)
         events = self._merge.take([as_events([*listed, *timers]), *brought, as_events(silent)])
+        self._unbroken = False
+        self._heard(events, now_ns)
         self.resolved.update(events["market"][events["kind"] == Kind.RESOLVED].tolist())
         return events
 
@@ -172,9 +198,31 @@ class Inbox:
         for channel in self.bolt.wanted:
             told.append(Errand(Line.BOLT, self._bolt_subscriptions([channel])))
         self.bolt.wanted.clear()
+        for line, why in self._silences(now_ns).items():
+            told.append(Errand(line, reconnect=why))
         if self.coinbase.wanted:
             told.append(Errand(Line.COINBASE, reconnect=self.coinbase.wanted))
         return told
+
+    def _heard(self, events: Events, now_ns: int) -> None:
+        """Remember which streams still bring data; pings and heartbeats are none."""
+        data = events[(events["kind"] == Kind.SPOT) | (events["kind"] == Kind.REFERENCE)]
+        for source, asset, averaging_s in set(
+            zip(data["source"].tolist(), data["market"].tolist(), data["ref"].tolist(), strict=True)
+        ):
+            line = _LINES.get(source)
+            if line is not None:
+                self._watchdog.expect((line, asset, averaging_s), now_ns)
+                self._watchdog.heard((line, asset, averaging_s), now_ns)
+
+    def _silences(self, now_ns: int) -> dict[Line, str]:
+        """Lines on which a stream has gone silent, and which one; each is given time again."""
+        found: dict[Line, str] = {}
+        for key in self._watchdog.silent(now_ns):
+            line, asset, averaging_s = key
+            found[line] = f"no data of {ASSETS[asset]} ({averaging_s} s average) any more"
+            self._watchdog.heard(key, now_ns)
+        return found
 
     def subscriptions(self, line: Line) -> list[bytes]:
         """What a new connection has to be told first; nothing while nothing is wanted."""

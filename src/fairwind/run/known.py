@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairwind.core.events import ALL_MARKETS, Events, Kind, Side, empty
 from fairwind.core.units import SECOND_NS
-from fairwind.engine.state import GRID_E4, LEVELS, State
+from fairwind.engine.state import GRID_E4, LEVELS, MARKETS, State
 from fairwind.journal import file, log
 from fairwind.journal.record import Mark
 
@@ -24,7 +25,6 @@ class Book(NamedTuple):
 
     levels: Sequence[tuple[int, int, int]]
     stamp_ns: int  # the venue's time of its last change
-    tick_e4: int
 
 
 class Known(NamedTuple):
@@ -33,6 +33,7 @@ class Known(NamedTuple):
     last_ns: int  # time of the last event; 0: there was none
     next_number: int
     numbers: Mapping[tuple[int, int], int]  # of windows without a result
+    ticks: Mapping[int, int]  # tick_e4 by number
     books: Mapping[int, Book]  # of those that are valid
     spots: Mapping[int, tuple[int, int]]  # asset: price_e8, the source's time
     prints: Sequence[tuple[int, int, int]]  # asset, averaging seconds, time of observation
@@ -49,8 +50,9 @@ def known(state: State, run: Path) -> Known:
     open_ = [markets[slot] for slot in active]
     return Known(
         last_ns=last_ns,
-        next_number=_next(markets["number"]),
+        next_number=_next(markets["number"], markets["start_ns"]),
         numbers={(int(one["series"]), int(one["start_ns"])): int(one["number"]) for one in open_},
+        ticks={int(one["number"]): int(one["tick_e4"]) for one in open_},
         books={
             int(markets[slot]["number"]): _book(state, int(slot))
             for slot in active
@@ -61,11 +63,15 @@ def known(state: State, run: Path) -> Known:
     )
 
 
-def _next(numbers: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> int:
-    """The number after the newest: numbers are given in turn, so only one has no successor."""
-    held = {int(number) for number in numbers if number >= 0}
-    ends = [number for number in held if (number + 1) % ALL_MARKETS not in held]
-    return (ends[0] + 1) % ALL_MARKETS if ends else 0
+def _next(numbers: NDArray[np.int64], starts_ns: NDArray[np.int64]) -> int:
+    """The number after the last one given. Numbers are given in turn and begin anew after the
+    largest, so the last one lies a little ahead of that of the window that starts last."""
+    held = numbers >= 0
+    if not held.any():
+        return 0
+    newest = int(numbers[held][np.argmax(starts_ns[held])])
+    ahead = (numbers[held] - newest) % ALL_MARKETS
+    return int(newest + 1 + ahead[ahead < MARKETS].max()) % ALL_MARKETS
 
 
 def _book(state: State, slot: int) -> Book:
@@ -74,8 +80,7 @@ def _book(state: State, slot: int) -> Book:
         start = (slot * 2 + side) * LEVELS
         sizes = state.record.books[start : start + LEVELS]
         levels += [(side, int(at) * GRID_E4, int(sizes[at])) for at in np.flatnonzero(sizes)]
-    market = state.record.markets[slot]
-    return Book(levels, int(market["book_ts_source_ns"]), int(market["tick_e4"]))
+    return Book(levels, int(state.record.markets[slot]["book_ts_source_ns"]))
 
 
 def _latest(run: Path, from_ns: int) -> Events:

@@ -11,6 +11,7 @@ from functools import partial
 
 import msgspec
 
+from fairwind.core import clock as wall
 from fairwind.core.errors import FairwindError, Fault
 from fairwind.core.events import HORIZONS_S
 from fairwind.core.ids import parse_slug
@@ -31,7 +32,12 @@ TURN_S = 0.01
 REFRESH_NS = SECOND_NS
 """Windows are looked for on multiples of it, so that a restart changes nothing."""
 RESULT_LATE_NS = 120 * SECOND_NS
-"""A result that did not come on the stream by then is asked for."""
+RESULT_EVERY_NS = 30 * SECOND_NS
+"""A result that did not come on the stream by then is asked for, so often."""
+ANSWER_S = 30.0
+SET_NS = SECOND_NS // 2
+SET_BACK_NS = 5 * SECOND_NS
+"""The machine's clock is followed from here on, but not back by more than this."""
 SILENT_S = 15.0
 PINGS = {
     Line.MARKET: ("PING", 10.0),
@@ -71,7 +77,10 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Paper:
-    """The loop and everything that it holds. `stop` ends it at the next turn."""
+    """The loop and everything that it holds. `stop` ends it at the next turn.
+
+    `real` says that the market's time is the machine's.
+    """
 
     def __init__(
         self,
@@ -80,6 +89,7 @@ class Paper:
         clock: MarketClock,
         series: Sequence[int],
         *,
+        real: bool = False,
         credentials: Credentials | None = None,
         recorder: Recorder | None = None,
     ) -> None:
@@ -98,10 +108,12 @@ class Paper:
         """Since when the engine and its journal are at work; None between two turns."""
         self._series = series
         self._recorder = recorder
+        self._real = real
         self._gamma = Gamma(addresses.gamma, speed=clock.speed)
         self._ready = asyncio.Event()
         self._asked_ns = 0
         self._fault: Fault | None = None
+        self._faulty: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
         key = b"" if credentials is None else _bolt_key(credentials)
         assets = sorted({number // len(HORIZONS_S) for number in series})
@@ -141,16 +153,23 @@ class Paper:
             raise found.exceptions[0] from None
 
     async def connected(self) -> None:
-        """Wait until every line that has something to say is connected."""
-        while any(
+        """Wait until every line that has something to say is connected, or `stop`."""
+        while not self.stop.is_set() and any(
             self.inbox.subscriptions(line) and not socket.connected
             for line, socket in self.sockets.items()
         ):
             await asyncio.sleep(0.002)
 
     async def caught_up(self) -> None:
-        """Wait until all that the venues have sent is here."""
-        await asyncio.gather(*(one.caught_up() for one in self.sockets.values()))
+        """Wait until all that the venues have sent is here. Fault when they stop answering."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await asyncio.gather(*(one.caught_up() for one in self.sockets.values()))
+        except TimeoutError as error:
+            raise Fault(
+                f"expected the market to answer within {ANSWER_S:g} s, found it silent; "
+                "start it again, then continue this run"
+            ) from error
 
     async def _begin(self) -> None:
         """Follow again what the engine holds, or look for the first time.
@@ -158,13 +177,20 @@ class Paper:
         Raises the Fault of a venue that cannot be reached at all.
         """
         now_ns = self.clock.now_ns()
-        await self._look(now_ns, self.inbox.unresolved() or wanted(self._series, now_ns))
+        wished = self.inbox.unresolved() or wanted(self._series, now_ns)
+        self._looking = asyncio.create_task(self._look(now_ns, wished))
+        stopped = asyncio.create_task(self.stop.wait())
+        await asyncio.wait((self._looking, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if self._looking.done():
+            await self._looking
+            self._looking = None
         if self._fault is not None and not self.followed:
             raise self._fault
 
     async def _turns(self, until_ns: int, pace: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await self._turn(self.clock.now_ns())
+            await self._turn(self._now_ns())
             if self.stop.is_set() or self.turned_ns >= until_ns:
                 return
             await pace()
@@ -174,6 +200,24 @@ class Paper:
         await asyncio.sleep(TURN_S)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._ready.wait(), TIMER_NS / SECOND_NS / self.clock.speed)
+
+    def _now_ns(self) -> int:
+        """Market time; with a real venue it follows the machine's clock, also after a sleep.
+
+        Fault when that clock was set back.
+        """
+        now_ns = self.clock.now_ns()
+        ahead_ns = wall.now_ns() - now_ns if self._real else 0
+        if ahead_ns < -SET_BACK_NS:
+            raise Fault(
+                f"expected the machine's clock to go forward, found it set back by "
+                f"{-ahead_ns / SECOND_NS:.1f} s; see to its time service, then continue this run"
+            )
+        if abs(ahead_ns) < SET_NS:
+            return now_ns
+        self.clock.move(now_ns + ahead_ns)
+        self.inbox.missed(self.clock.now_ns())
+        return self.clock.now_ns()
 
     async def _turn(self, now_ns: int) -> None:
         """Everything that came by now, through the journal and the engine; then our errands."""
@@ -187,7 +231,12 @@ class Paper:
         events = self.inbox.take(found, now_ns)
         if len(events):
             self.feeding_since_ns = now_ns
-            await asyncio.to_thread(self.session.feed, events)
+            feeding = asyncio.create_task(asyncio.to_thread(self.session.feed, events))
+            try:
+                await asyncio.shield(feeding)
+            except asyncio.CancelledError:  # nobody closes the journal under the engine's feet
+                await feeding
+                raise
             self.feeding_since_ns = None
         await self._follow(now_ns)
         for errand in self.inbox.errands(now_ns):
@@ -208,11 +257,15 @@ class Paper:
 
     async def _look(self, now_ns: int, wished: Iterable[str]) -> None:
         """Follow what is wished, ask for results that did not come, forget the rest."""
+        ask = now_ns // RESULT_EVERY_NS > self._asked_ns // RESULT_EVERY_NS
         self._asked_ns = now_ns
+        pending = self.inbox.pending(self.session.state)
         for slug in set(self.missing) - set(wished):
             del self.missing[slug]
-        for slug in sorted(set(wished) - set(self.followed)):
+        for slug in sorted(set(wished) - set(self.followed), key=self._turn_of):
             listing = await self._listing(slug)
+            if listing is None and slug in self._faulty:
+                break  # the others would fail as well, each after a long wait
             if listing is not None:
                 number = self.inbox.number(*parse_slug(slug))
                 self.followed[slug] = from_gamma(listing.market, number)
@@ -220,15 +273,25 @@ class Paper:
                 self.inbox.watch(self.followed[slug], self.clock.now_ns())
         for slug, market in list(self.followed.items()):
             resolved = market.number in self.inbox.resolved
-            if is_over(market, resolved, now_ns):
+            late = not resolved and now_ns > end_ns(market) + RESULT_LATE_NS
+            if late and ask:
+                resolved = await self._result(slug, market)
+            if is_over(market, resolved, now_ns) and (resolved or market.number not in pending):
                 self.inbox.forget(market)
                 del self.followed[slug], self.followed_ns[slug]
-            elif not resolved and now_ns > end_ns(market) + RESULT_LATE_NS:
-                listing = await self._listing(slug)
-                payout_e4 = None if listing is None else result_e4(listing.market)
-                if payout_e4 is not None:
-                    self.inbox.result(market, payout_e4, self.clock.now_ns())
         self.looked_ns = self.clock.now_ns()
+
+    def _turn_of(self, slug: str) -> tuple[bool, int, str]:
+        """What could not be found last is looked for last, else what begins first comes first."""
+        return slug in self._faulty, parse_slug(slug)[1], slug
+
+    async def _result(self, slug: str, market: Market) -> bool:
+        """Ask for a result that did not come; whether there is one."""
+        listing = await self._listing(slug)
+        payout_e4 = None if listing is None else result_e4(listing.market)
+        if payout_e4 is not None:
+            self.inbox.result(market, payout_e4, self.clock.now_ns())
+        return payout_e4 is not None
 
     async def _listing(self, slug: str) -> Listing | None:
         """What the venue says about a window; None, and why in `missing`, when it says nothing."""
@@ -236,7 +299,9 @@ class Paper:
             listing = await self._gamma.market(slug)
         except Fault as error:
             self.missing[slug], self._fault = str(error), error
+            self._faulty.add(slug)
             return None
+        self._faulty.discard(slug)
         if listing is None:
             self.missing[slug] = "not listed yet"
             return None

@@ -30,7 +30,7 @@ TURN_NS = 10 * MILLISECOND_NS
 """What came in such a time is decoded together, as in a turn of the live loop."""
 LONGEST_TURN_NS = SECOND_NS
 """Two lines may be recorded out of order by so much."""
-_NOTHING = Known(0, 0, {}, {}, {}, ())
+_NOTHING = Known(0, 0, {}, {}, {}, {}, ())
 
 
 def recording_of(path: Path) -> Recording:

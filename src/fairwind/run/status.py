@@ -144,6 +144,7 @@ class Looking:
             beat_ns=paper.turned_ns,
             silent_s=3.0 * slower,
             events=paper.session.events,
+            detail="{} events came late, by {} ns at most".format(*paper.inbox.late),
         )
         yield health.Part(
             name="discovery",

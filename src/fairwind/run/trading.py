@@ -13,7 +13,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import numpy as np
 
@@ -92,6 +91,7 @@ async def trade(plan: Plan, watch: Watch) -> Session:
                 place.addresses,
                 place.clock,
                 plan.series or _series(plan.config),
+                real=plan.venue == Venue.POLYMARKET,
                 credentials=plan.credentials,
                 recorder=recorder,
             )
@@ -99,20 +99,32 @@ async def trade(plan: Plan, watch: Watch) -> Session:
             looking = Looking(paper, told, log)
             address = await stack.enter_async_context(served(looking, plan.port))
             for beside in (looking.run(), watch(looking, address)):
-                await stack.enter_async_context(_beside(beside))
+                await stack.enter_async_context(_beside(beside, paper.stop))
             _stop_on_signals(paper)
             log.info("started", source=source_of(plan), events=session.events, status=address)
-            await paper.run(_until_ns(plan, place), _pace(paper, place))
-            log.info("stopped", events=session.events, digest=f"{session.state.digest():016x}")
+            try:
+                await paper.run(_until_ns(plan, place), _pace(paper, place))
+            except BaseException as error:
+                log.error("failed", why=str(error), kind=type(error).__name__)
+                raise
+            digest, unused = f"{session.state.digest():016x}", session.state.unused()
+            log.info("stopped", events=session.events, digest=digest, unused=unused)
     finally:
         session.close(with_tables=False)  # made when somebody asks for them
     return session
 
 
 @asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Do this during the block; it is cancelled, and waited for, at its end."""
+async def _beside(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> AsyncIterator[None]:
+    """Do this during the block; it is cancelled, and waited for, at its end. If it fails, the
+    session stops: nobody should trade unseen."""
+
+    def ended(done: asyncio.Task[None]) -> None:
+        if not done.cancelled() and done.exception() is not None:
+            stop.set()
+
     task = asyncio.create_task(work)
+    task.add_done_callback(ended)
     try:
         yield
     finally:
@@ -142,24 +154,28 @@ def source_of(plan: Plan) -> str:
 @asynccontextmanager
 async def _place(plan: Plan, session: Session) -> AsyncIterator[Place]:
     last_ns = int(session.state.record.now_ns)
+    source = session.journal.meta.source
+    if shlex.split(source)[:1] != [plan.venue]:
+        raise BadInput(
+            f"{plan.run}: expected the venue of this run ({source}), found --venue {plan.venue}; "
+            "give its own, or begin a new run"
+        )
     if plan.venue == Venue.POLYMARKET:
         real = Addresses(binance=BINANCE if plan.binance else "")
         yield _checked(Place(real, MarketClock(wall.now_ns())), last_ns)
         return
-    options = shlex.split(session.journal.meta.source)[1:]
+    options = shlex.split(source)[1:]
     if not plan.address and any(one.startswith(AT) for one in options):
         raise BadInput(
             f"{plan.run}: expected the market of this run, {options[0]}; give it again, or begin "
             "a new run"
         )
-    async with httpx.AsyncClient(timeout=built_in.ANSWER_S) as client, AsyncExitStack() as stack:
+    async with built_in.client() as client, AsyncExitStack() as stack:
         address = plan.address or await stack.enter_async_context(built_in.began(options))
         console = built_in.Console(address, client)
-        state = await console.clock()
-        if last_ns and (state.stepped or not plan.address):
+        if last_ns and ((await console.clock()).stepped or not plan.address):
             await console.seek(last_ns)
-            state = await console.clock()
-        clock = MarketClock(state.now_ns, state.speed, stepped=state.stepped)
+        state, clock = await console.in_step()
         place = Place(built_in.addresses(address), clock, state.end_ns, console)
         yield _checked(place, last_ns)
 
@@ -230,6 +246,8 @@ def _pace(paper: Paper, place: Place) -> Callable[[], Awaitable[None]] | None:
 
     async def step() -> None:
         await paper.connected()
+        if paper.stop.is_set():
+            return
         await paper.caught_up()  # so that the market has what we asked for
         clock.move((clock.now_ns() // TIMER_NS + 1) * TIMER_NS)
         await console.step(clock.now_ns())
