@@ -6,6 +6,8 @@ here: anything but reading options, calling one module and showing what it says.
 
 import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +26,7 @@ from fairwind.run.paper import Credentials, warm_up
 from fairwind.world.knobs import series_numbers
 from fairwind.world.serve import Announcement, serve
 
+COMPILE_FEEDS = "from fairwind.run.paper import warm_up; warm_up()"
 SERIES = "BTC_5M,ETH_5M,SOL_5M,BTC_15M,ETH_15M"
 """What the shipped strategies trade."""
 Where = Annotated[trading.Venue, typer.Option(help="whose market data")]
@@ -157,9 +160,7 @@ def _trade(plan: trading.Plan) -> None:
     """Run a session; say where it is and what it came to."""
     if plan.venue == trading.Venue.POLYMARKET and "--speed=1.0" not in plan.market:
         raise typer.BadParameter("--speed is for the built-in market only")
-    prepare_engine()
-    with working("loading the feeds (compiled once, about 15 s)"):
-        warm_up()
+    _prepare()
     session = asyncio.run(trading.trade(plan, watch))
     shown.print(f"digest   {session.state.digest():016x}")
     for head, command in (
@@ -168,6 +169,20 @@ def _trade(plan: trading.Plan) -> None:
         ("report", "fairwind report "),
     ):
         shown.print(f"{head:<8} {command}{plan.run}", soft_wrap=True)
+
+
+def _prepare() -> None:
+    """Load engine and feeds; the first time both are compiled, each on a processor of its own."""
+    if replay.is_compiled():
+        prepare_engine()
+        with working("loading the feeds"):
+            warm_up()
+        return
+    with working("compiling engine and feeds (once, about half a minute)"):
+        beside = subprocess.Popen([sys.executable, "-c", COMPILE_FEEDS])
+        replay.warm_up()
+        beside.wait()
+        warm_up()
 
 
 def _market(

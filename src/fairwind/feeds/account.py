@@ -45,11 +45,18 @@ class OrderUpdate(msgspec.Struct, frozen=True, kw_only=True):
     at_ns: int
 
 
-class Fill(msgspec.Struct, frozen=True, kw_only=True):
-    """Our part of a trade, known by (trade_id, order_id, bucket).
+class TradeStatus(StrEnum):
+    """How far a trade's settlement is; CONFIRMED and FAILED are final."""
 
-    Only the status CONFIRMED or FAILED is final.
-    """
+    MATCHED = "MATCHED"
+    MINED = "MINED"
+    CONFIRMED = "CONFIRMED"
+    RETRYING = "RETRYING"
+    FAILED = "FAILED"
+
+
+class Fill(msgspec.Struct, frozen=True, kw_only=True):
+    """Our part of a trade, known by (trade_id, order_id, bucket)."""
 
     trade_id: str
     order_id: str
@@ -59,7 +66,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     price_e4: int
     size_micro: int
     maker: bool
-    status: str  # MATCHED, MINED, CONFIRMED, RETRYING, FAILED
+    status: TradeStatus
     bucket: int  # a trade may be settled in several transactions
     transaction_hash: str
     at_ns: int
@@ -184,7 +191,7 @@ def _fills(found: _Trade, owner: str) -> list[Fill]:
             price_e4=trade_price(price),
             size_micro=shares(size),
             maker=maker,
-            status=found.status.removeprefix("TRADE_STATUS_"),
+            status=_trade_status(found.status),
             bucket=found.bucket_index,
             transaction_hash=found.transaction_hash,
             at_ns=at_ns,
@@ -199,6 +206,14 @@ def _latest_ns(found: _Trade) -> int:
     if stamp is None:
         raise BadFrame(Reason.TIME, "a timestamp or last_update", found)
     return stamp_ns(stamp)
+
+
+def _trade_status(text: str) -> TradeStatus:
+    """BadFrame for a word that is none of them."""
+    try:
+        return TradeStatus(text.removeprefix("TRADE_STATUS_"))
+    except ValueError as error:
+        raise BadFrame(Reason.SHAPE, "the status of a trade", text) from error
 
 
 def _status(text: str) -> tuple[str, str]:

@@ -50,7 +50,7 @@ def known(state: State, run: Path) -> Known:
     open_ = [markets[slot] for slot in active]
     return Known(
         last_ns=last_ns,
-        next_number=_next(markets["number"], markets["start_ns"]),
+        next_number=next_number(markets["number"], markets["start_ns"]),
         numbers={(int(one["series"]), int(one["start_ns"])): int(one["number"]) for one in open_},
         ticks={int(one["number"]): int(one["tick_e4"]) for one in open_},
         books={
@@ -63,7 +63,7 @@ def known(state: State, run: Path) -> Known:
     )
 
 
-def _next(numbers: NDArray[np.int64], starts_ns: NDArray[np.int64]) -> int:
+def next_number(numbers: NDArray[np.int64], starts_ns: NDArray[np.int64]) -> int:
     """The number after the last one given. Numbers are given in turn and begin anew after the
     largest, so the last one lies a little ahead of that of the window that starts last."""
     held = numbers >= 0
