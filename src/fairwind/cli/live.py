@@ -26,7 +26,7 @@ from fairwind.run.paper import Credentials, warm_up
 from fairwind.world.knobs import series_numbers
 from fairwind.world.serve import Announcement, serve
 
-COMPILE_FEEDS = "from fairwind.run.paper import warm_up; warm_up()"
+COMPILE_REST = "from fairwind.run import built_in, paper; paper.warm_up(); built_in.warm_up()"
 SERIES = "BTC_5M,ETH_5M,SOL_5M,BTC_15M,ETH_15M"
 """What the shipped strategies trade."""
 Where = Annotated[trading.Venue, typer.Option(help="whose market data")]
@@ -179,7 +179,7 @@ def _prepare() -> None:
             warm_up()
         return
     with working("compiling engine and feeds (once, about half a minute)"):
-        beside = subprocess.Popen([sys.executable, "-c", COMPILE_FEEDS])
+        beside = subprocess.Popen([sys.executable, "-c", COMPILE_REST])
         replay.warm_up()
         beside.wait()
         warm_up()

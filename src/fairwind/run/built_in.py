@@ -18,11 +18,18 @@ from fairwind.core.units import SECOND_NS
 from fairwind.run.paper import Addresses
 from fairwind.world.clock import MarketClock
 from fairwind.world.console import Clock
+from fairwind.world.generator import generate
+from fairwind.world.knobs import Knobs
 from fairwind.world.serve import Announcement
 
 COMMAND = "from fairwind.cli import main; main()"
 ANSWER_S = 30.0
 CLOCK_TRIES = 3
+
+
+def warm_up() -> None:
+    """Compile the generator of its world, the first time."""
+    generate(Knobs(windows=1))
 
 
 def client() -> httpx.AsyncClient:

@@ -51,7 +51,17 @@ PINGS = {
 
 def warm_up() -> None:
     """Load the compiled reader of the market channel, or compile it the first time."""
-    polymarket.MarketChannel().take_batch([(1, b"PONG")])
+    channel = polymarket.MarketChannel()
+    channel.watch(Market(number=0, series=0, start_ns=0, condition_id="0x0", up="1", down="2"), 1)
+    channel.take_batch([(1, A_BOOK)])
+
+
+A_BOOK = (
+    b'{"event_type":"book","market":"0x0","asset_id":"1","timestamp":"1700000000000","hash":"",'
+    b'"bids":[{"price":"0.4","size":"5"}],"asks":[{"price":"0.6","size":"5"}],'
+    b'"tick_size":"0.01","last_trade_price":"0.5"}'
+)
+"""Makes the reader use all that it has."""
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
