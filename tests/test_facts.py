@@ -36,6 +36,7 @@ def test_an_open_window_is_described_with_the_smallest_budget_of_an_enabled_stra
         valid=True,
         book_ns=at(1),
         book_budget_ns=SECOND_NS // 4,
+        seen_ns=int(session.state.record.now_ns),
         struck=True,
     )
     session.control(at(2), controls.Enable(strategy="TWO", enabled=False))

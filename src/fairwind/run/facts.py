@@ -36,6 +36,7 @@ def markets(state: State, followed: Mapping[str, int]) -> tuple[Market, ...]:
                 valid=bool(row["valid"] == 1 and row["gap"] == 0 and row["bid"] < row["ask"]),
                 book_ns=int(row["book_ts_ns"]),
                 book_budget_ns=_budget_ns(state, int(row["series"]), gates.BOOK_BUDGET),
+                seen_ns=int(state.record.now_ns),
                 struck=bool(row["strike_e8"] != UNKNOWN),
                 held=bool((held["up_micro"] + held["down_micro"]).any()),
             )

@@ -69,6 +69,7 @@ class Market(Fact, frozen=True, kw_only=True):
     valid: bool
     book_ns: int  # receipt of its last book event; 0: none yet
     book_budget_ns: int = SECOND_NS
+    seen_ns: int = 0  # time of the engine when this was read; 0: that of the look
     struck: bool
     held: bool = False  # somebody has a position in it
 
@@ -77,8 +78,8 @@ class Market(Fact, frozen=True, kw_only=True):
         return self.start_ns <= now_ns < self.end_ns
 
     def is_fresh(self, now_ns: int) -> bool:
-        """Whether its book could be decided on at that time."""
-        return self.valid and now_ns - self.book_ns <= self.book_budget_ns
+        """Whether its book could be decided on at that time, or when the engine last decided."""
+        return self.valid and (self.seen_ns or now_ns) - self.book_ns <= self.book_budget_ns
 
 
 class Asset(Fact, frozen=True, kw_only=True):
