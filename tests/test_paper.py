@@ -1,5 +1,6 @@
 """A paper session as an operator runs it: from the command to a run that proves itself."""
 
+import asyncio
 import json
 import os
 import resource
@@ -14,10 +15,13 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from live_sessions import market
 
+from fairwind.core.errors import Fault
 from fairwind.research.audit import audit
 from fairwind.research.journaled import result_of_run
 from fairwind.research.verify import verify
+from fairwind.run import trading
 
 PROGRAM = [sys.executable, "-c", "from fairwind.cli import main; main()"]
 MARKET = ["--series=BTC_5M", "--windows=2", "--knob=quote_rate=0.02", "--knob=history_s=120"]
@@ -103,6 +107,11 @@ def test_what_keeps_a_session_from_starting_is_said_in_one_line(tmp_path: Path, 
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
     assert code == 1 and len(errors) == 1 and expected in errors[0], said
     assert "Traceback" not in said
+
+
+def test_a_machine_whose_clock_is_not_the_venues_does_not_trade() -> None:
+    with market(*MARKET) as place, pytest.raises(Fault, match="set it by a time service first"):
+        asyncio.run(trading.right_clock(place.address))
 
 
 def test_a_full_disk_stops_the_session_and_nothing_is_lost(tmp_path: Path) -> None:

@@ -10,10 +10,9 @@ from conftest import SHARED, needs_shared
 from wire_messages import CONDITION, DOWN, MS, SAMPLES, UP, dump
 
 from fairwind.core.ids import parse_slug
-from fairwind.feeds import discovery, polymarket
+from fairwind.feeds import discovery
 from fairwind.feeds.books import Market
 from fairwind.feeds.frames import BadFrame
-from fairwind.feeds.recorded.clob_wire import NewMarket
 
 START_S = MS // 1000 // 300 * 300
 SLUG = f"btc-updown-5m-{START_S}"
@@ -48,40 +47,14 @@ def gamma(**more: Any) -> dict[str, Any]:
     }
 
 
-def created(**more: Any) -> NewMarket:
-    message = {
-        "event_type": "new_market",
-        "market": CONDITION,
-        "timestamp": str(MS),
-        "slug": SLUG,
-        "clob_token_ids": [UP, DOWN],
-        "outcomes": ["Up", "Down"],
-        "order_price_min_tick_size": "0.01",
-        "fees_enabled": True,
-        "fee_schedule": {"rate": "0.07", "exponent": "1", "taker_only": True},
-        **more,
-    }
-    (found,) = polymarket.decode(dump(message))
-    assert isinstance(found, NewMarket)
-    return found
-
-
 def test_a_market_object_and_its_event_give_the_same_market() -> None:
     for found in (gamma(), {"id": "1", "markets": [gamma()]}):
         assert discovery.from_gamma(discovery.gamma_market(dump(found)), 4) == MARKET
 
 
-def test_a_new_market_message_gives_the_same_market() -> None:
-    assert discovery.from_new_market(created(), 4) == MARKET
-
-
 def test_fees_count_only_where_they_are_enabled() -> None:
     off = discovery.gamma_market(dump(gamma(feesEnabled=False)))
     assert discovery.from_gamma(off, 4).fee_rate_e6 is None
-
-
-def test_new_markets_of_another_kind_are_none_of_ours() -> None:
-    assert discovery.from_new_market(created(slug="nba-bos-phi-2026-04-30"), 4) is None
 
 
 @pytest.mark.parametrize(
@@ -114,19 +87,6 @@ def test_an_answer_of_another_shape_is_refused(payload: bytes) -> None:
         discovery.gamma_market(payload)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"outcomes": ["Yes", "No"]},
-        {"clob_token_ids": []},
-        {"fee_schedule": {"rate": "x", "exponent": 1}},
-    ],
-)
-def test_a_new_window_with_other_outcomes_is_refused(wrong: Any) -> None:
-    with pytest.raises(BadFrame):
-        discovery.from_new_market(created(**wrong), 4)
-
-
 def test_slugs_are_computed_on_the_series_grid() -> None:
     start = START_S * 10**9
     assert discovery.slugs(0, start, start + 1) == [SLUG]
@@ -139,15 +99,12 @@ def test_slugs_are_computed_on_the_series_grid() -> None:
 
 
 @needs_shared
-def test_the_samples_of_both_kinds_are_windows() -> None:
+def test_the_sample_is_a_window() -> None:
     market = discovery.gamma_market(
         (SAMPLES / "pm_gamma_market_btc5m_resolved_2026-07-24.json").read_bytes()
     )
     found = discovery.from_gamma(market, 0)
     assert (found.tick_e4, found.fee_rate_e6, market.closed) == (10, 70_000, True)
-    (new,) = polymarket.decode((SAMPLES / "pm_ws_market_new_market_btc5m.json").read_bytes())
-    assert isinstance(new, NewMarket)
-    assert discovery.from_new_market(new, 0) is not None
 
 
 @needs_shared

@@ -61,19 +61,10 @@ def test_fields_that_the_venue_adds_are_passed_over() -> None:
     assert len(fed(watching(), {**book(), **more})) == 5
 
 
-def test_a_new_market_waits_for_whoever_looks_for_it() -> None:
+def test_a_new_market_is_counted_and_looked_for_by_its_slug() -> None:
     channel = watching()
     assert fed(channel, NEW_MARKET) == []
-    (found,) = channel.new_markets
-    assert (found.slug, found.clob_token_ids) == (NEW_MARKET["slug"], [UP, DOWN])
-
-
-def test_new_markets_that_nobody_asks_for_are_forgotten_at_last() -> None:
-    channel = watching()
-    for number in range(polymarket.NEW_MARKETS_MAX + 1):
-        fed(channel, {**NEW_MARKET, "slug": str(number)})
-    assert len(channel.new_markets) == polymarket.NEW_MARKETS_MAX
-    assert channel.new_markets[0].slug == "1"
+    assert channel.kpis.counts["ignored"] == 1
 
 
 def test_best_prices_alone_are_read_and_change_nothing() -> None:

@@ -1,8 +1,7 @@
 """Which windows to follow, and from what the venue says about one to its Market, verified.
 
-In: the time; Gamma's market or event object, or a `new_market` message. Out: slugs, a Market, a
-result. Never here: a request; a market whose metadata contradicts its slug, or whose rules are of
-another generation.
+In: the time; Gamma's market or event object. Out: slugs, a Market, a result. Never here: a request;
+a market whose metadata contradicts its slug, or whose rules are of another generation.
 """
 
 from collections.abc import Iterable
@@ -23,7 +22,7 @@ from fairwind.feeds.frames import (
     rfc3339_ns,
     shares,
 )
-from fairwind.feeds.recorded.clob_wire import NewMarket, Schedule
+from fairwind.feeds.recorded.clob_wire import Schedule
 
 OUTCOMES = ["Up", "Down"]
 GENERATION = "v1"
@@ -173,28 +172,6 @@ def from_gamma(found: GammaMarket, number: int) -> Market:
         down=down,
         tick_e4=contract_price(str(found.orderPriceMinTickSize)),
         min_size_micro=shares(str(found.orderMinSize)),
-        fee_rate_e6=None if fees is None else decimal(str(fees.rate), 6),
-        fee_exponent=1 if fees is None else decimal(str(fees.exponent), 0),
-    )
-
-
-def from_new_market(found: NewMarket, number: int) -> Market | None:
-    """The Market of a `new_market` message; None when it is of another kind. Raises BadFrame."""
-    try:
-        series, start_ns = parse_slug(found.slug)
-    except BadInput:
-        return None
-    _expect(found.outcomes == OUTCOMES, "the outcomes Up, Down", found)
-    up, down = _tokens(found.clob_token_ids)
-    fees = found.fee_schedule if found.fees_enabled else None
-    return Market(
-        number=number,
-        series=series,
-        start_ns=start_ns,
-        condition_id=found.market,
-        up=up,
-        down=down,
-        tick_e4=contract_price(found.order_price_min_tick_size),
         fee_rate_e6=None if fees is None else decimal(str(fees.rate), 6),
         fee_exponent=1 if fees is None else decimal(str(fees.exponent), 0),
     )

@@ -5,7 +5,6 @@ Never here: a socket; an exception for a bad frame in `take`, or a bad frame tha
 """
 
 import json
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -42,8 +41,6 @@ from fairwind.feeds.scanned.channel import Channel
 
 PING = b"PING"
 NOT_JSON_FRAMES = (b"PONG", b"")
-NEW_MARKETS_MAX = 4096
-"""New markets that nobody asked for yet; beyond, the oldest are forgotten."""
 
 
 class OldTotal(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +142,6 @@ class MarketChannel:
 
     def __init__(self) -> None:
         self.kpis = Kpis()
-        self.new_markets: deque[NewMarket] = deque(maxlen=NEW_MARKETS_MAX)
         self._books: dict[str, MarketBook] = {}
         self._channel = Channel(self.kpis)
 
@@ -274,8 +270,8 @@ class MarketChannel:
         self._channel.watch(market.condition_id, (market.up, market.down))
 
     def _message(self, frame: Frame | OldPriceChange, ts_ns: int) -> list[Row]:
-        if isinstance(frame, NewMarket):
-            self.new_markets.append(frame)
+        if isinstance(frame, NewMarket):  # windows are looked for by their slugs
+            self.kpis.add(Count.IGNORED)
             return []
         book = self._books.get(frame.market)
         if book is None:

@@ -109,6 +109,7 @@ def addresses(address: str) -> Addresses:
     """Where a built-in market at `http://host:port` serves each venue."""
     socket = "ws" + address.removeprefix("http")
     return Addresses(
+        clob=address,
         gamma=f"{address}/gamma",
         market=f"{socket}/ws/market",
         rtds=f"{socket}/rtds",

@@ -67,6 +67,7 @@ A_BOOK = (
 class Addresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a venue is. The defaults are the real ones."""
 
+    clob: str = "https://clob.polymarket.com"
     gamma: str = "https://gamma-api.polymarket.com"
     market: str = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
     rtds: str = "wss://ws-live-data.polymarket.com"

@@ -20,10 +20,12 @@ from fairwind import __version__
 from fairwind.core import clock as wall
 from fairwind.core import controls
 from fairwind.core.config import Config, configure
-from fairwind.core.errors import BadInput
+from fairwind.core.errors import BadInput, Fault
 from fairwind.core.events import Events, Kind
+from fairwind.core.units import SECOND_NS
 from fairwind.engine.contract import StrategySpec
 from fairwind.engine.run import roster
+from fairwind.feeds.gamma import Rest, clock_skew
 from fairwind.feeds.recorded.raw import Recorder
 from fairwind.journal import file
 from fairwind.journal.record import Mark
@@ -37,6 +39,7 @@ from fairwind.world.clock import MarketClock
 Watch = Callable[[Looking, str], Coroutine[Any, Any, None]]
 """Shows a session, and where its status is served, until it is cancelled."""
 AT = "--address="
+SKEW_MAX_NS = SECOND_NS
 LOG = "log.jsonl"
 RECORDING = "frames"
 
@@ -162,6 +165,7 @@ async def _place(plan: Plan, session: Session) -> AsyncIterator[Place]:
         )
     if plan.venue == Venue.POLYMARKET:
         real = Addresses(binance=BINANCE if plan.binance else "")
+        await right_clock(real.clob)
         yield _checked(Place(real, MarketClock(wall.now_ns())), last_ns)
         return
     options = shlex.split(source)[1:]
@@ -178,6 +182,20 @@ async def _place(plan: Plan, session: Session) -> AsyncIterator[Place]:
         state, clock = await console.in_step()
         place = Place(built_in.addresses(address), clock, state.end_ns, console)
         yield _checked(place, last_ns)
+
+
+async def right_clock(clob: str) -> None:
+    """Fault when this machine's clock is not the venue's, or the venue cannot be reached."""
+    venue = Rest(clob)
+    try:
+        skew = await clock_skew(venue)
+    finally:
+        await venue.close()
+    if abs(skew.skew_ns) > skew.within_ns + SKEW_MAX_NS:
+        raise Fault(
+            f"expected this machine's clock to be within {SKEW_MAX_NS / SECOND_NS:g} s of the "
+            f"venue's, found {skew.skew_ns / SECOND_NS:+.1f} s; set it by a time service first"
+        )
 
 
 def _checked(place: Place, last_ns: int) -> Place:
