@@ -70,6 +70,7 @@ def test_fees_count_only_where_they_are_enabled() -> None:
         {"version": "v2"},
         {"negRisk": True},
         {"orderPriceMinTickSize": 0.0001},
+        {"orderPriceMinTickSize": 0.11},  # one digit that changed on its way
         {"conditionId": None},
         {"orderMinSize": -5},
         {"feeSchedule": {"rate": "free", "exponent": 1}},

@@ -22,6 +22,7 @@ from fairwind.feeds.frames import (
     contract_price,
     row,
     shares,
+    tick_size,
     trade_price,
 )
 from fairwind.feeds.kpis import Count, Kpis
@@ -210,9 +211,9 @@ class MarketBook:
         self._trades.printed(frame.price)
         return [self._row(Kind.TRADE, ts_ns, stamp, price=price, size=size, side=side)]
 
-    def tick(self, tick_size: str, ts_ns: int) -> list[Row]:
+    def tick(self, text: str, ts_ns: int) -> list[Row]:
         """A new tick ends the book; the same one again (it is sent up to four times) is nothing."""
-        tick_e4 = contract_price(tick_size)
+        tick_e4 = tick_size(text)
         if tick_e4 == self._tick_e4:
             return []
         self._tick_e4 = tick_e4

@@ -16,11 +16,11 @@ from fairwind.feeds.books import Market
 from fairwind.feeds.frames import (
     BadFrame,
     Reason,
-    contract_price,
     decimal,
     decoded,
     rfc3339_ns,
     shares,
+    tick_size,
 )
 from fairwind.feeds.recorded.clob_wire import Schedule
 
@@ -170,7 +170,7 @@ def from_gamma(found: GammaMarket, number: int) -> Market:
         condition_id=found.conditionId,
         up=up,
         down=down,
-        tick_e4=contract_price(str(found.orderPriceMinTickSize)),
+        tick_e4=tick_size(str(found.orderPriceMinTickSize)),
         min_size_micro=shares(str(found.orderMinSize)),
         fee_rate_e6=None if fees is None else decimal(str(fees.rate), 6),
         fee_exponent=1 if fees is None else decimal(str(fees.exponent), 0),

@@ -20,6 +20,7 @@ from fairwind.core.units import MILLISECOND_NS, PRICE_ONE_E4, SECOND_NS, scaled
 
 GRID_E4 = 5
 """Contract prices lie on the book's grid of 0.0005 (ADR 1)."""
+TICK_MAX_E4 = 1_000
 NUMBER_TEXT_MAX = 48
 WHOLE_DIGITS_MAX = 9
 """No price in dollars and no number of shares has more digits before its point."""
@@ -88,6 +89,17 @@ def contract_price(text: str) -> int:
     if finer or not 0 < price < PRICE_ONE_E4 or price % GRID_E4:
         raise BadFrame(Reason.PRICE, "a price inside (0, 1) on the grid", text)
     return price
+
+
+def tick_size(text: str) -> int:
+    """A tick in dollars as price_e4: on the grid, at most ten cents, dividing a dollar; BadFrame.
+
+    The engine refuses a window with any other.
+    """
+    tick_e4 = contract_price(text)
+    if tick_e4 > TICK_MAX_E4 or PRICE_ONE_E4 % tick_e4:
+        raise BadFrame(Reason.PRICE, "a tick that divides a dollar", text)
+    return tick_e4
 
 
 @lru_cache(4096)
