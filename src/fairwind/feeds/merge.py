@@ -28,9 +28,10 @@ class Merge:
 
     def take(self, batches: Iterable[Events]) -> Events:
         """The batches' events in order. Shape (n,). Those of one batch are in order of arrival."""
-        events = in_order(np.concatenate([empty(0), *batches]))
-        if len(events) == 0:
-            return events
+        parts = [one for one in batches if len(one)]
+        if not parts:
+            return empty(0)
+        events = in_order(np.concatenate(parts) if len(parts) > 1 else parts[0])
         behind = self.last_ns - int(events["ts_ns"][0])
         if behind > 0:
             self.late += int(np.count_nonzero(events["ts_ns"] < self.last_ns))
