@@ -324,7 +324,7 @@ def _pace(
         await asyncio.sleep(chance.uniform(*(QUIET_TURN_S if over else plan.turn_s)))
         market.turn(paper.clock.now_ns())
         plan.watch(paper)
-        if over and not paper.inbox.unresolved():
+        if over and all(one.number in paper.inbox.resolved for one in paper.followed.values()):
             paper.stop.set()
 
     return pace

@@ -34,6 +34,7 @@ from fairwind.run import loop, paper, trading
 from fairwind.run.built_in import COMMAND
 from fairwind.run.loop import Rows, Session, outputs
 from fairwind.run.status import Looking
+from fairwind.world.console import Clock
 from fairwind.world.serve import Announcement
 
 LIFE_MAX_S = 240
@@ -95,6 +96,12 @@ def market(*options: str) -> Iterator[Announcement]:
 def seek(address: str, to_ns: int) -> None:
     """Begin the market anew."""
     httpx.post(f"{address}/control/seek", json={"to_ns": to_ns}, timeout=30).raise_for_status()
+
+
+def now_ns(address: str) -> int:
+    """Where the market's clock is."""
+    answer = httpx.get(f"{address}/control/clock", timeout=30).raise_for_status()
+    return msgspec.json.decode(answer.content, type=Clock).now_ns
 
 
 def compile_all() -> None:

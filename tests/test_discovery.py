@@ -60,8 +60,8 @@ def test_a_window_is_over_a_minute_after_its_result_or_half_an_hour_without_one(
     end_ns = discovery.end_ns(MARKET)
     assert end_ns == START_NS + 5 * MINUTE_NS
     for resolved, patience_ns in ((True, MINUTE_NS), (False, 30 * MINUTE_NS)):
-        assert not discovery.is_over(MARKET, resolved, end_ns + patience_ns - 1)
-        assert discovery.is_over(MARKET, resolved, end_ns + patience_ns)
+        assert not discovery.is_over(end_ns, resolved, end_ns + patience_ns - 1)
+        assert discovery.is_over(end_ns, resolved, end_ns + patience_ns)
 
 
 def closed(prices: str, status: str = "resolved", **more: Any) -> discovery.GammaMarket:

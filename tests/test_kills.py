@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import live_sessions as live
+import msgspec
 import numpy as np
 from conftest import LONG, ROOT
 from live_sessions import Ending, Replayed
@@ -59,6 +60,22 @@ def kill_stepped(folder: Path) -> None:
             plan = _anew(folder / f"killed{runs}", place)
             kills += _killed(plan, chance, KILLS_PER_TWIN, _goes_on)
             assert kills, "every life ended before it was killed"
+
+
+def stop_late(folder: Path) -> None:
+    """A session that is stopped and continued again and again once its window has ended."""
+    live.load()
+    step = patch.object(trading, "TIMER_NS", STEP_NS)
+    with step, live.market(*options(1, "--stepped")) as place:
+        twin = _anew(folder / "twin", place)
+        live.finish(twin, _told(twin, 0))
+        plan = _anew(folder / "killed", place)
+        end_ns = int(live.replayed(twin.run).events["ts_ns"][-1])
+        for life, left_s in enumerate((30, 20, 17, 14, 11, 8, 5, 2, 0)):
+            now_ns = live.now_ns(place.address)
+            for_ns = end_ns - left_s * SECOND_NS - now_ns
+            part = msgspec.structs.replace(plan, for_ns=for_ns)
+            live.finish(part, _told(plan, life))
 
 
 def kill_running(folder: Path) -> None:
@@ -202,6 +219,17 @@ def test_a_session_that_was_killed_is_that_of_its_undisturbed_twin(tmp_path: Pat
         assert verdict.proved, str(verdict.divergence)
         assert (verdict.digest, verdict.events) == (twin.digest, len(twin.events))
         assert audit(run).offences == 0
+
+
+def test_a_session_that_stops_between_a_result_and_the_venues_word_on_it_hears_that(
+    tmp_path: Path,
+) -> None:
+    _run(stop_late, tmp_path)
+    twin, stopped = live.replayed(tmp_path / "twin"), live.replayed(tmp_path / "killed")
+    last = twin.rows["windows"][-1]
+    word_ns = int(twin.events["ts_ns"][twin.events["kind"] == Kind.RESOLVED][-1])
+    assert last["state"] == WindowState.FINAL and last["ts_ns"] < word_ns - 10 * SECOND_NS
+    assert (stopped.digest, len(stopped.events)) == (twin.digest, len(twin.events))
 
 
 def test_a_session_that_was_killed_while_its_market_went_on_has_gaps_and_nothing_else_wrong(

@@ -44,7 +44,7 @@ def test_windows_that_start_together_may_have_been_numbered_in_any_order() -> No
 
 def test_a_number_whose_place_is_still_held_is_passed_over() -> None:
     old = {(0, 1): 3, (0, 2): 300}
-    inbox = Inbox([0], Known(1, 3 + MARKETS, old, {}, {}, {}, ()), 2)
+    inbox = Inbox([0], Known(1, 3 + MARKETS, old, (), {}, {}, {}, ()), 2)
     assert inbox.number(0, 3) == 4 + MARKETS
     assert inbox.number(0, 3) == 4 + MARKETS
     assert inbox.number(0, 2) == 300

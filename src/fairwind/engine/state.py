@@ -53,7 +53,7 @@ MARKET = _table(
     "trade_price_e4 trade_size_micro trade_side "
     # settlement
     "window_state strike_e8 strike_remainder final_e8 final_remainder payout_e4 settled_by "
-    "anomaly published settling_second settling_count "
+    "anomaly published confirmed settling_second settling_count "
     # the moment
     "now_ns valued_event valued_ns near reach "
     "bid_e4 ask_e4 bid_size_micro ask_size_micro spread_e4 mid_half_e4 "

@@ -107,7 +107,7 @@ def blank(state, slot):  # type: ignore[no-untyped-def]
     for at in range(slot * 2 * LEVELS, (slot + 1) * 2 * LEVELS):
         state.consumed[at] = 0
     market.gap = market.parity = market.resting = market.changed = market.anomaly = 0
-    market.published = 0
+    market.published = market.confirmed = 0
     market.book_ts_ns = market.book_ts_source_ns = market.book_sequence = 0
     market.trade_price_e4 = market.trade_size_micro = market.trade_side = 0
     market.window_state = LISTED
@@ -244,6 +244,7 @@ def on_resolved(state, out, event):  # type: ignore[no-untyped-def]
         state.orphans += 1
         return
     market = state.markets[slot]
+    market.confirmed = 1
     if market.payout_e4 == UNKNOWN:
         settle(state, out, slot, event.price, BY_VENUE)
     elif market.payout_e4 == event.price:

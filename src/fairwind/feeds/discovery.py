@@ -110,10 +110,10 @@ def wanted(series: Iterable[int], now_ns: int, ahead: int = WINDOWS_AHEAD) -> li
     return [name for _, name in sorted(found)]
 
 
-def is_over(market: Market, resolved: bool, now_ns: int) -> bool:
+def is_over(ended_ns: int, resolved: bool, now_ns: int) -> bool:
     """Whether nothing more has to be heard of a window that has its result, or will get none."""
     patience_ns = AFTER_RESULT_NS if resolved else WITHOUT_RESULT_NS
-    return now_ns >= end_ns(market) + patience_ns
+    return now_ns >= ended_ns + patience_ns
 
 
 def end_ns(market: Market) -> int:

@@ -102,7 +102,7 @@ class Inbox:
         self._known = known
         self._numbers = dict(known.numbers)
         self._next_number = known.next_number
-        self.resolved: set[int] = set()
+        self.resolved = set(known.resolved)
         """Numbers of windows whose result has come."""
         self._unbroken = now_ns <= known.last_ns
         self._merge = Merge(known.last_ns)
@@ -138,13 +138,9 @@ class Inbox:
         slots = state.record.active[: state.record.active_used]
         return {int(number) for number in state.record.markets["number"][slots]}
 
-    def unresolved(self) -> list[str]:
-        """Slugs of the windows that the engine knows and that have no result yet."""
-        return [
-            slug(series, start_ns)
-            for (series, start_ns), number in self._numbers.items()
-            if number not in self.resolved
-        ]
+    def numbered(self) -> list[str]:
+        """Slugs of the windows that have a number and are not forgotten: to be heard of still."""
+        return [slug(series, start_ns) for series, start_ns in self._numbers]
 
     def result(self, market: Market, payout_e4: int, now_ns: int) -> None:
         """The venue's result, when its message was missed; it is in the next batch."""

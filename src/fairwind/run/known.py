@@ -3,7 +3,7 @@
 In: a recovered state and its journal. Out: a Known. Never here: a change of either.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fairwind.core.events import ALL_MARKETS, Events, Kind, Side, empty
 from fairwind.core.units import SECOND_NS
 from fairwind.engine.state import GRID_E4, LEVELS, MARKETS, State
+from fairwind.feeds.discovery import is_over
 from fairwind.journal import file, log
 from fairwind.journal.record import Mark
 
@@ -32,7 +33,8 @@ class Known(NamedTuple):
 
     last_ns: int  # time of the last event; 0: there was none
     next_number: int
-    numbers: Mapping[tuple[int, int], int]  # of windows without a result
+    numbers: Mapping[tuple[int, int], int]  # of windows that are not over
+    resolved: Collection[int]  # numbers of those whose result has come from the venue
     ticks: Mapping[int, int]  # tick_e4 by number
     books: Mapping[int, Book]  # of those that are valid
     spots: Mapping[int, tuple[int, int]]  # asset: price_e8, the source's time
@@ -43,19 +45,28 @@ def known(state: State, run: Path) -> Known:
     """What the state and the last two and a half minutes of its journal hold."""
     last_ns = int(state.record.now_ns)
     markets = state.record.markets
-    active = state.record.active[: state.record.active_used]
     latest = _latest(run, last_ns - REMEMBERED_NS)
     spots = latest[latest["kind"] == Kind.SPOT]
     prints = latest[latest["kind"] == Kind.REFERENCE]
-    open_ = [markets[slot] for slot in active]
+    held = [
+        slot
+        for slot, one in enumerate(markets)
+        if one["number"] >= 0
+        and (one["active"] or not is_over(int(one["end_ns"]), bool(one["confirmed"]), last_ns))
+    ]
+    numbers = {slot: int(markets[slot]["number"]) for slot in held}
     return Known(
         last_ns=last_ns,
         next_number=next_number(markets["number"], markets["start_ns"]),
-        numbers={(int(one["series"]), int(one["start_ns"])): int(one["number"]) for one in open_},
-        ticks={int(one["number"]): int(one["tick_e4"]) for one in open_},
+        numbers={
+            (int(markets[slot]["series"]), int(markets[slot]["start_ns"])): number
+            for slot, number in numbers.items()
+        },
+        resolved={number for slot, number in numbers.items() if markets[slot]["confirmed"]},
+        ticks={number: int(markets[slot]["tick_e4"]) for slot, number in numbers.items()},
         books={
-            int(markets[slot]["number"]): _book(state, int(slot))
-            for slot in active
+            number: _book(state, slot)
+            for slot, number in numbers.items()
             if markets[slot]["valid"] == 1
         },
         spots={int(one["market"]): (int(one["price"]), int(one["ts_source_ns"])) for one in spots},

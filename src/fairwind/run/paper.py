@@ -122,7 +122,7 @@ class Paper:
         self._real = real
         self._gamma = Gamma(addresses.gamma, speed=clock.speed)
         self._ready = asyncio.Event()
-        self._asked_ns = 0
+        self._asked_ns = clock.now_ns() - 1  # what is due at this very moment comes in a turn
         self._fault: Fault | None = None
         self._faulty: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
@@ -187,9 +187,8 @@ class Paper:
 
         Raises the Fault of a venue that cannot be reached at all.
         """
-        now_ns = self.clock.now_ns()
-        wished = self.inbox.unresolved() or wanted(self._series, now_ns)
-        self._looking = asyncio.create_task(self._look(now_ns, wished))
+        wished = self.inbox.numbered() or wanted(self._series, self._asked_ns)
+        self._looking = asyncio.create_task(self._look(self._asked_ns, wished))
         stopped = asyncio.create_task(self.stop.wait())
         await asyncio.wait((self._looking, stopped), return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -260,7 +259,7 @@ class Paper:
     async def _follow(self, now_ns: int) -> None:
         """Look for windows beside the turns; a market that stands waits for us."""
         if self._looking is None and now_ns // REFRESH_NS > self._asked_ns // REFRESH_NS:
-            wished = {*self.inbox.unresolved(), *wanted(self._series, now_ns)}
+            wished = {*self.inbox.numbered(), *wanted(self._series, now_ns)}
             self._looking = asyncio.create_task(self._look(now_ns, wished))
         if self._looking is not None and (self.clock.stepped or self._looking.done()):
             await self._looking
@@ -287,7 +286,9 @@ class Paper:
             late = not resolved and now_ns > end_ns(market) + RESULT_LATE_NS
             if late and ask:
                 resolved = await self._result(slug, market)
-            if is_over(market, resolved, now_ns) and (resolved or market.number not in pending):
+            if is_over(end_ns(market), resolved, now_ns) and (
+                resolved or market.number not in pending
+            ):
                 self.inbox.forget(market)
                 del self.followed[slug], self.followed_ns[slug]
         self.looked_ns = self.clock.now_ns()

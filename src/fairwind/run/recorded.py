@@ -17,7 +17,14 @@ from fairwind.core.events import ASSETS, Events, Kind
 from fairwind.core.units import MILLISECOND_NS, SECOND_NS
 from fairwind.feeds import kpis
 from fairwind.feeds.books import Market
-from fairwind.feeds.discovery import GammaMarket, from_gamma, gamma_market, is_over, result_e4
+from fairwind.feeds.discovery import (
+    GammaMarket,
+    end_ns,
+    from_gamma,
+    gamma_market,
+    is_over,
+    result_e4,
+)
 from fairwind.feeds.frames import BadFrame
 from fairwind.feeds.recorded import raw
 from fairwind.feeds.recorded.raw import Cut, Mark, Record
@@ -30,7 +37,7 @@ TURN_NS = 10 * MILLISECOND_NS
 """What came in such a time is decoded together, as in a turn of the live loop."""
 LONGEST_TURN_NS = SECOND_NS
 """Two lines may be recorded out of order by so much."""
-_NOTHING = Known(0, 0, {}, {}, {}, {}, ())
+_NOTHING = Known(0, 0, {}, (), {}, {}, {}, ())
 
 
 def recording_of(path: Path) -> Recording:
@@ -115,7 +122,7 @@ class _Decoder:
 
     def _forget(self, now_ns: int) -> None:
         for slug, market in list(self._followed.items()):
-            if is_over(market, market.number in self.inbox.resolved, now_ns):
+            if is_over(end_ns(market), market.number in self.inbox.resolved, now_ns):
                 self.inbox.forget(market)
                 del self._followed[slug]
 
