@@ -1,0 +1,45 @@
+"""Every view by its topic: what can be asked for, and how it is folded.
+
+In: a topic like `orders` or `strategy/BTC_5M`, a Look. Out: its snapshot. Never here: a fold (each
+family of views has its module), a view that a replay of the journal would not rebuild.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from fairwind.core.config import nearest
+from fairwind.core.errors import BadInput
+from fairwind.views.shapes import Snapshot
+from fairwind.views.told import Look, Told
+
+
+class View(NamedTuple):
+    """One view. `arguments` lists what may stand behind the slash; None: nothing may."""
+
+    topic: str
+    says: str  # in a few words, for the documentation
+    fold: Callable[[Look, str], Snapshot]
+    arguments: Callable[[Look], Sequence[str]] | None = None
+
+
+VIEWS: tuple[View, ...] = ()
+TOPICS = {view.topic: view for view in VIEWS}
+
+
+def told() -> Told:
+    """The memory that all views need."""
+    return Told()
+
+
+def snapshot(look: Look, topic: str) -> Snapshot:
+    """The view of that topic. BadInput for an unknown topic or argument, with the nearest name."""
+    name, _, argument = topic.partition("/")
+    if name not in TOPICS:
+        raise BadInput(f"no view {name!r}; {nearest(name, TOPICS)}")
+    view = TOPICS[name]
+    known = () if view.arguments is None else view.arguments(look)
+    if argument and argument not in known:
+        raise BadInput(f"no {name}/{argument}; " + (nearest(argument, known) if known else name))
+    if view.arguments is not None and not argument:
+        raise BadInput(f"expected {name}/ and one of {', '.join(known[:8]) or 'nothing yet'}")
+    return view.fold(look, argument)
