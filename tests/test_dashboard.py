@@ -27,7 +27,8 @@ from fairwind.run.health import Health
 from fairwind.run.inbox import Line
 from fairwind.run.loop import Rows, Session
 from fairwind.run.paper import Addresses, Paper
-from fairwind.run.status import Looking, Told
+from fairwind.run.status import Looking
+from fairwind.views.told import Told
 from fairwind.world.clock import MarketClock
 
 ADDRESS = "http://127.0.0.1:1"
@@ -41,7 +42,7 @@ SIZES = [(100, 40), (160, 45), (100, 0), (160, 24)]
 def looking_at(run: Path, events: int) -> Looking:
     """A session that has got the first `events` of a market with an edge, between two turns."""
     told = Told()
-    session = Session(run, META, tell=told.take)
+    session: Session = Session(run, META, tell=lambda rows: told.take(rows, session.state))
     rows, payloads = a_market()
     session.feed(rows[:events], payloads)
     clock = MarketClock(int(session.state.record.now_ns), stepped=True)
@@ -87,7 +88,7 @@ def test_the_figures_of_a_view_are_those_of_the_state(looking: Looking, seen: Vi
         looking.paper.session.events,
         looking.paper.session.state.digest(),
     )
-    assert seen.trades == looking.told.trades == len(seen.fills) > 0
+    assert seen.trades == looking.told.counts["fills"] == len(seen.fills) > 0
 
 
 def test_a_position_is_worth_its_shares_at_the_mid(seen: View) -> None:

@@ -25,7 +25,8 @@ from fairwind.run.health import Health
 from fairwind.run.inbox import Line
 from fairwind.run.loop import Rows
 from fairwind.run.paper import Paper
-from fairwind.run.status import Looking, Told
+from fairwind.run.status import Looking
+from fairwind.views.told import Told
 from fairwind.world.clock import MarketClock
 from fairwind.world.faults import Fault, LineName
 from fairwind.world.faults import Kind as Trouble

@@ -161,7 +161,7 @@ def view_of(looking: Looking, address: str, per_s: Mapping[str, float]) -> View:
         speed=None if paper.clock.stepped else paper.clock.speed,
         events=paper.session.events,
         digest=state.digest(),
-        trades=told.trades,
+        trades=told.counts["fills"],
         status=looking.status,
         windows=windows(state, now_ns, paper.followed_ns),
         scans=scans(state, now_ns, told.scans),

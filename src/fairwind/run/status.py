@@ -6,12 +6,10 @@ In: a session's parts between two turns. Out: a Status about once a second, aler
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import msgspec
-import numpy as np
 import structlog
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -22,13 +20,12 @@ from starlette.routing import Route
 
 from fairwind.core import clock as wall
 from fairwind.core.ids import parse_slug
-from fairwind.engine.state import MARKETS
 from fairwind.feeds import kpis
 from fairwind.run import facts, health, metrics
 from fairwind.run.alerts import Severity, State
 from fairwind.run.inbox import TIMER_NS, Line
-from fairwind.run.loop import Rows
 from fairwind.run.paper import Paper
+from fairwind.views.told import Told
 from fairwind.world.serve import Server, bound
 
 LOOK_S = 0.1
@@ -37,26 +34,8 @@ SILENT_S = dict.fromkeys(Line, 5.0) | {Line.MARKET: 12.0}
 """Market time without a frame that is too long; the venue answers pings on the last."""
 SPEED_PER_LIMIT = 10.0
 """At higher speeds limits are longer, so that a busy machine is not taken for a silent venue."""
-FILLS_SHOWN = 50
 _LEVELS = {Severity.CRITICAL: "error", Severity.WARNING: "warning", Severity.INFO: "info"}
 _LOGGED = ("subject", "state", "severity", "text", "detail", "playbook")
-
-
-class Told:
-    """The outbox: what the engine said since the process began."""
-
-    def __init__(self) -> None:
-        self.trades = 0
-        self.fills: deque[np.void] = deque(maxlen=FILLS_SHOWN)
-        self.scans: dict[tuple[int, int], np.void] = {}
-        """The newest scan by strategy and slot of the market."""
-
-    def take(self, rows: Rows) -> None:
-        """Rows whose inputs are durable."""
-        self.trades += len(rows["fills"])
-        self.fills.extend(rows["fills"][-FILLS_SHOWN:].copy())
-        for scan in rows["scans"]:
-            self.scans[int(scan["strategy"]), int(scan["market"]) % MARKETS] = scan.copy()
 
 
 class Looking:
@@ -93,7 +72,7 @@ class Looking:
         followed = self.paper.followed_ns
         self._markets = facts.markets(state, followed)
         self._assets = facts.assets(state, now_ns)
-        self._engine = facts.engine(state, now_ns, trades=self.told.trades)
+        self._engine = facts.engine(state, now_ns, trades=self.told.counts["fills"])
 
     def _facts(self, now_ns: int) -> health.Facts:
         since_ns = self.paper.feeding_since_ns

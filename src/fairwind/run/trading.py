@@ -33,7 +33,8 @@ from fairwind.run import built_in, logs
 from fairwind.run.inbox import TIMER_NS
 from fairwind.run.loop import Session
 from fairwind.run.paper import BINANCE, Addresses, Credentials, Paper
-from fairwind.run.status import Looking, Told, served
+from fairwind.run.status import Looking, served
+from fairwind.views.told import Told
 from fairwind.world.clock import MarketClock
 
 Watch = Callable[[Looking, str], Coroutine[Any, Any, None]]
@@ -83,7 +84,9 @@ async def trade(plan: Plan, watch: Watch) -> Session:
     the run began with.
     """
     told = Told()
-    session = Session(plan.run, _meta(plan), tell=told.take)
+    session: Session = Session(
+        plan.run, _meta(plan), tell=lambda rows: told.take(rows, session.state)
+    )
     try:
         async with AsyncExitStack() as stack:
             place = await stack.enter_async_context(_place(plan, session))

@@ -6,19 +6,20 @@ orders, fills, postings and windows. Never here: a clock, more than the named ma
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairwind.core.events import Events
+from fairwind.core.outputs import OrderState
 from fairwind.core.units import SECOND_NS
 from fairwind.engine.state import MARKETS, State
 
 Rows = dict[str, NDArray[Any]]
 """Output rows by table name."""
 FILLS_MAX = POSTINGS_MAX = WINDOWS_MAX = 2_000
-ORDERS_MAX = 5_000
+ORDERS_MAX = REFUSALS_MAX = 5_000
 """Older ones are in the journal, and history queries find them there."""
 
 
@@ -29,6 +30,9 @@ class Fold(Protocol):
         """Rows that the engine has said, and its state behind them. Once a second at least."""
 
 
+F = TypeVar("F")
+
+
 class Told:
     """What was said since the run began. `folds` are given the same rows, by type."""
 
@@ -37,11 +41,13 @@ class Told:
         self.scans: dict[tuple[int, int], np.void] = {}
         """The newest by strategy and slot of the market."""
         self.orders: OrderedDict[int, list[np.void]] = OrderedDict()
-        """All rows of an order by its number, the order that changed last at the end."""
+        """All rows of a decided order by its number, the order that changed last at the end."""
+        self.refusals: OrderedDict[int, np.void] = OrderedDict()
+        """The row of each order that gates or the submit check refused, by its number."""
         self.fills: deque[np.void] = deque(maxlen=FILLS_MAX)
         self.postings: deque[np.void] = deque(maxlen=POSTINGS_MAX)
         self.windows: deque[np.void] = deque(maxlen=WINDOWS_MAX)
-        self.folds = {type(one): one for one in folds}
+        self.folds: dict[type, Fold] = {type(one): one for one in folds}
 
     def take(self, rows: Rows, state: State) -> None:
         """As Fold.take. Rows may be views that hold during the call only."""
@@ -50,16 +56,29 @@ class Told:
         for scan in rows["scans"].copy():
             self.scans[int(scan["strategy"]), int(scan["market"]) % MARKETS] = scan
         for order in rows["orders"].copy():
-            number = int(order["order"])
-            self.orders.setdefault(number, []).append(order)
-            self.orders.move_to_end(number)
-        while len(self.orders) > ORDERS_MAX:
-            self.orders.popitem(last=False)
+            self._order(int(order["order"]), order)
         self.fills.extend(rows["fills"].copy())
         self.postings.extend(rows["postings"].copy())
         self.windows.extend(rows["windows"].copy())
         for fold in self.folds.values():
             fold.take(rows, state)
+
+    def of(self, kind: type[F]) -> F:
+        """The fold of that type."""
+        fold = self.folds[kind]
+        assert isinstance(fold, kind)
+        return fold
+
+    def _order(self, number: int, row: np.void) -> None:
+        if row["state"] == OrderState.REFUSED:
+            self.refusals[number] = row
+        if row["state"] != OrderState.REFUSED or number in self.orders:
+            self.orders.setdefault(number, []).append(row)
+            self.orders.move_to_end(number)
+        if len(self.refusals) > REFUSALS_MAX:
+            self.refusals.popitem(last=False)
+        if len(self.orders) > ORDERS_MAX:
+            self.orders.popitem(last=False)
 
 
 class Look(NamedTuple):

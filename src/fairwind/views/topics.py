@@ -20,6 +20,7 @@ class View(NamedTuple):
     says: str  # in a few words, for the documentation
     fold: Callable[[Look, str], Snapshot]
     arguments: Callable[[Look], Sequence[str]] | None = None
+    alone: bool = False  # whether the topic may also stand without an argument
 
 
 VIEWS: tuple[View, ...] = ()
@@ -40,6 +41,6 @@ def snapshot(look: Look, topic: str) -> Snapshot:
     known = () if view.arguments is None else view.arguments(look)
     if argument and argument not in known:
         raise BadInput(f"no {name}/{argument}; " + (nearest(argument, known) if known else name))
-    if view.arguments is not None and not argument:
+    if view.arguments is not None and not argument and not view.alone:
         raise BadInput(f"expected {name}/ and one of {', '.join(known[:8]) or 'nothing yet'}")
     return view.fold(look, argument)
