@@ -5,7 +5,7 @@ orders, fills, postings and windows. Never here: a clock, more than the named ma
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from fairwind.core.events import Events
 from fairwind.core.outputs import OrderState
 from fairwind.core.units import SECOND_NS
 from fairwind.engine.state import MARKETS, State
+from fairwind.views.shapes import Snapshot
 
 Rows = dict[str, NDArray[Any]]
 """Output rows by table name."""
@@ -87,6 +88,16 @@ class Look(NamedTuple):
     state: State
     told: Told
     now_ns: int
+
+
+class View(NamedTuple):
+    """One view. `arguments` lists what may stand behind the slash; None: nothing may."""
+
+    topic: str
+    says: str  # in a few words, for the documentation
+    fold: Callable[[Look, str], Snapshot]
+    arguments: Callable[[Look], Sequence[str]] | None = None
+    alone: bool = False  # whether the topic may also stand without an argument
 
 
 def seconds(events: Events) -> Iterator[Events]:

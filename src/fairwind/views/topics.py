@@ -4,24 +4,10 @@ In: a topic like `orders` or `strategy/BTC_5M`, a Look. Out: its snapshot. Never
 family of views has its module), a view that a replay of the journal would not rebuild.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
 from fairwind.core.config import nearest
 from fairwind.core.errors import BadInput
 from fairwind.views.shapes import Snapshot
-from fairwind.views.told import Look, Told
-
-
-class View(NamedTuple):
-    """One view. `arguments` lists what may stand behind the slash; None: nothing may."""
-
-    topic: str
-    says: str  # in a few words, for the documentation
-    fold: Callable[[Look, str], Snapshot]
-    arguments: Callable[[Look], Sequence[str]] | None = None
-    alone: bool = False  # whether the topic may also stand without an argument
-
+from fairwind.views.told import Look, Told, View
 
 VIEWS: tuple[View, ...] = ()
 TOPICS = {view.topic: view for view in VIEWS}
