@@ -14,6 +14,9 @@ from fairwind.engine.state import CASH, POSITIONS, RESERVED
 
 LOT_MICRO = 10_000
 ROUNDING_MICRO = 2_000.0
+CAPS = tuple(Hold(number) for number in range(Hold.CAP_STRATEGY, Hold.CASH + 1))
+LIMITS = ("KELLY", "ORDER_MAX", *(cap.name for cap in CAPS))
+"""What can limit a stake; the smallest one binds."""
 POST_ONLY, GTC = 3, 2
 _CASH, _MIN_SIZE = np.uint64(1 << Hold.CASH), np.uint64(1 << Hold.MIN_SIZE)
 _STRATEGY, _FAMILY = np.uint64(1 << Hold.CAP_STRATEGY), np.uint64(1 << Hold.CAP_FAMILY)
@@ -37,27 +40,57 @@ def kelly(edge, stderr, cost, fraction):  # type: ignore[no-untyped-def]
 
 @compiled
 def rooms(state, strategy, slot, outcome):  # type: ignore[no-untyped-def]
-    """(smallest room in micro-dollars, mask of the caps that leave less than the least order)."""
+    """Micro-dollars that each cap leaves, in the order of CAPS."""
     market = state.markets[slot]
     used = state.used
     equity = float(state.equity_micro)
-    least = state.parameters[strategy, gates.ORDER_MIN] * 1e6
     busy = float(state.accounts[RESERVED] + state.accounts[POSITIONS])
-    by_strategy = state.cap_strategy * equity - used[strategy]
     family = BY_FAMILY + state.strategies[strategy].family
-    by_family = state.cap_family * equity - used[family]
-    by_asset = state.cap_underlying * equity - used[BY_ASSET + market.asset]
     direction = BY_DIRECTION + market.series * 2 + outcome
-    by_direction = state.cap_direction * equity - used[direction]
-    by_all = state.cap_utilization * equity - busy
-    cash = float(state.accounts[CASH])
-    mask = gates.when(by_strategy < least, _STRATEGY)
-    mask |= gates.when(by_family < least, _FAMILY)
-    mask |= gates.when(by_asset < least, _UNDERLYING)
-    mask |= gates.when(by_direction < least, _CORRELATED)
-    mask |= gates.when(by_all < least, _UTILIZATION)
-    mask |= gates.when(cash < least, _CASH)
-    return min(by_strategy, by_family, by_asset, by_direction, by_all, cash), mask
+    return (
+        state.cap_strategy * equity - used[strategy],
+        state.cap_family * equity - used[family],
+        state.cap_underlying * equity - used[BY_ASSET + market.asset],
+        state.cap_direction * equity - used[direction],
+        state.cap_utilization * equity - busy,
+        float(state.accounts[CASH]),
+    )
+
+
+@compiled
+def caps(room, least):  # type: ignore[no-untyped-def]
+    """Mask of the caps that leave less than the least order."""
+    mask = gates.when(room[0] < least, _STRATEGY)
+    mask |= gates.when(room[1] < least, _FAMILY)
+    mask |= gates.when(room[2] < least, _UNDERLYING)
+    mask |= gates.when(room[3] < least, _CORRELATED)
+    mask |= gates.when(room[4] < least, _UTILIZATION)
+    mask |= gates.when(room[5] < least, _CASH)
+    return mask
+
+
+@compiled
+def stakes(state, strategy, slot, room):  # type: ignore[no-untyped-def]
+    """The largest stake in micro-dollars for the present signal by each of LIMITS."""
+    signal = state.signal
+    market = state.markets[slot]
+    parameter = state.parameters[strategy]
+    expected = signal.price + features.fee_per_share(
+        signal.price, market.fee_rate_e6, market.fee_form
+    )
+    fraction = kelly(signal.net_edge, signal.stderr, expected, parameter[gates.KELLY_FRACTION])
+    equity = float(state.equity_micro)
+    # What the reserve adds for rounding must fit into the room as well.
+    return (
+        fraction * equity * state.strategies[strategy].multiplier,
+        parameter[gates.ORDER_MAX] * 1e6,
+        room[0] - ROUNDING_MICRO,
+        room[1] - ROUNDING_MICRO,
+        room[2] - ROUNDING_MICRO,
+        room[3] - ROUNDING_MICRO,
+        room[4] - ROUNDING_MICRO,
+        room[5] - ROUNDING_MICRO,
+    )
 
 
 @compiled
@@ -66,18 +99,12 @@ def size(state, strategy, slot):  # type: ignore[no-untyped-def]
     signal = state.signal
     market = state.markets[slot]
     parameter = state.parameters[strategy]
-    room, mask = rooms(state, strategy, slot, signal.side)
+    room = rooms(state, strategy, slot, signal.side)
+    mask = caps(room, parameter[gates.ORDER_MIN] * 1e6)
     # The limit, not the expected price, is what the order may cost.
     dearest = orders.dearest_e4(market, int(signal.limit * 1e4 + 0.5)) * 1e-4
     cost = signal.limit + features.fee_per_share(dearest, market.fee_rate_e6, market.fee_form)
-    expected = signal.price + features.fee_per_share(
-        signal.price, market.fee_rate_e6, market.fee_form
-    )
-    fraction = kelly(signal.net_edge, signal.stderr, expected, parameter[gates.KELLY_FRACTION])
-    equity = float(state.equity_micro)
-    stake = fraction * equity * state.strategies[strategy].multiplier
-    # What the reserve adds for rounding must fit into the room as well.
-    stake = min(stake, parameter[gates.ORDER_MAX] * 1e6, room - ROUNDING_MICRO)
+    stake = min(stakes(state, strategy, slot, room))
     if stake < parameter[gates.ORDER_MIN] * 1e6 or stake <= 0.0 or signal.limit <= 0.0:
         return 0, mask | _MIN_SIZE
     shares = int(stake / cost)
