@@ -119,11 +119,30 @@ def test_a_flapping_condition_stays_one_alert() -> None:
 
 def test_an_acknowledged_alert_is_still_there_and_resolves() -> None:
     alerts = fired()
-    assert not alerts.acknowledge(Kind.FEED_STALE, "market")
-    assert alerts.acknowledge(Kind.FEED_DOWN, "market")
+    at_ns = LASTS * SECOND_NS
+    assert not alerts.acknowledge(Kind.FEED_STALE, "market", "ada", at_ns)
+    assert alerts.acknowledge(Kind.FEED_DOWN, "market", "ada", at_ns)
     told(alerts, LASTS + 1, DOWN)
-    assert [one.state for one in alerts.active()] == [State.ACKNOWLEDGED]
-    assert [one.state for one in told(alerts, LASTS + 1 + CLEARS)] == [State.RESOLVED]
+    (known,) = alerts.active()
+    assert (known.state, known.operator, known.acknowledged_ns) == (
+        State.ACKNOWLEDGED,
+        "ada",
+        at_ns,
+    )
+    assert known.last_ns == at_ns + SECOND_NS
+    (resolved,) = told(alerts, LASTS + 1 + CLEARS)
+    assert (resolved.state, resolved.operator) == (State.RESOLVED, "ada")
+
+
+def test_a_trouble_that_comes_back_is_another_alert_and_says_how_often_it_came() -> None:
+    alerts = Alerts()
+    fired = [
+        told(alerts, second, *([Condition(Kind.HALTED, "engine", "")] if second % 2 else []))
+        for second in range(1, 7)
+    ]
+    assert [one.count for (one,) in fired] == [1, 1, 2, 2, 3, 3]
+    assert len({one.id for (one,) in fired}) == 3
+    assert [one.count for one in alerts.newest(2)] == [2, 3]
 
 
 def test_the_most_severe_alert_comes_first() -> None:

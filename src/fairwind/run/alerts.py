@@ -7,6 +7,7 @@ acknowledged and resolve. Never here: a count of messages, an alert because noth
 from collections import deque
 from collections.abc import Iterable
 from enum import StrEnum
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -129,8 +130,13 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     state: State
     since_ns: int  # the condition holds since then
     fired_ns: int
+    last_ns: int  # the condition was seen then
+    count: int  # times that this kind has fired for this subject, as far as history goes
     resolved_ns: int = 0  # 0 while it is not resolved
+    operator: str = ""  # who acknowledged it
+    acknowledged_ns: int = 0
     playbook: str
+    id: str
 
 
 class _Trouble(msgspec.Struct):
@@ -164,12 +170,14 @@ class Alerts:
             changes += self._clear(now_ns, key)
         return changes
 
-    def acknowledge(self, kind: Kind, subject: str) -> bool:
+    def acknowledge(self, kind: Kind, subject: str, operator: str, now_ns: int) -> bool:
         """Somebody knows of a firing alert; False when there is no such alert."""
         trouble = self._troubles.get((kind, subject))
         if trouble is None or trouble.alert is None:
             return False
-        trouble.alert = msgspec.structs.replace(trouble.alert, state=State.ACKNOWLEDGED)
+        trouble.alert = msgspec.structs.replace(
+            trouble.alert, state=State.ACKNOWLEDGED, operator=operator, acknowledged_ns=now_ns
+        )
         return True
 
     def active(self) -> tuple[Alert, ...]:
@@ -177,6 +185,10 @@ class Alerts:
         alerts = [one.alert for one in self._troubles.values() if one.alert is not None]
         rank = list(Severity)
         return tuple(sorted(alerts, key=lambda a: (rank.index(a.severity), a.fired_ns, a.kind)))
+
+    def newest(self, most: int) -> tuple[Alert, ...]:
+        """The last resolved alerts, newest last."""
+        return tuple(islice(reversed(self.history), most))[::-1]
 
     def _hold(self, now_ns: int, condition: Condition) -> list[Alert]:
         key = condition.kind, condition.subject
@@ -188,11 +200,18 @@ class Alerts:
             trouble = self._troubles[key] = _Trouble(now_ns, now_ns)
         trouble.seen_ns = now_ns
         if trouble.alert is not None:
-            trouble.alert = msgspec.structs.replace(trouble.alert, detail=condition.detail)
+            trouble.alert = msgspec.structs.replace(
+                trouble.alert, detail=condition.detail, last_ns=now_ns
+            )
         elif now_ns - trouble.since_ns >= RULES[condition.kind].for_s * SECOND_NS:
-            trouble.alert = _fired(now_ns, trouble.since_ns, condition)
+            trouble.alert = _fired(now_ns, trouble.since_ns, condition, self._count(key) + 1)
             return [trouble.alert]
         return []
+
+    def _count(self, key: tuple[Kind, str]) -> int:
+        """How often this trouble has fired, by the newest of it that was resolved."""
+        former = (one.count for one in reversed(self.history) if (one.kind, one.subject) == key)
+        return next(former, 0)
 
     def _clear(self, now_ns: int, key: tuple[Kind, str]) -> list[Alert]:
         trouble = self._troubles[key]
@@ -207,7 +226,7 @@ class Alerts:
         return [resolved]
 
 
-def _fired(now_ns: int, since_ns: int, condition: Condition) -> Alert:
+def _fired(now_ns: int, since_ns: int, condition: Condition, count: int) -> Alert:
     rule = RULES[condition.kind]
     return Alert(
         kind=condition.kind,
@@ -219,5 +238,8 @@ def _fired(now_ns: int, since_ns: int, condition: Condition) -> Alert:
         state=State.FIRING,
         since_ns=since_ns,
         fired_ns=now_ns,
+        last_ns=now_ns,
+        count=count,
         playbook=playbook(condition.kind),
+        id=f"{condition.kind}/{condition.subject}/{now_ns}",
     )

@@ -26,6 +26,8 @@ OFTEN = 3
 LATE_NS = SECOND_NS
 """More than this is too long for a batch to become durable, and for the loop to be behind."""
 JUMP_NS = SECOND_NS // 2
+HISTORY_SHOWN = 100
+"""Resolved alerts that a status holds."""
 STRIKE_AFTER_NS = 5 * SECOND_NS
 RESULT_AFTER_NS = 60 * SECOND_NS
 """From a window's start and end: before that, the print and the result are still on their way."""
@@ -142,6 +144,7 @@ class Status(Fact, frozen=True, kw_only=True):
     modules: tuple[Module, ...]
     feeds: tuple[kpis.Health, ...]
     alerts: tuple[Alert, ...]
+    history: tuple[Alert, ...] = ()  # the newest that were resolved, newest last
     slo: Slo
     engine: Engine
 
@@ -179,6 +182,7 @@ class Watch:
             modules=tuple(modules),
             feeds=facts.feeds,
             alerts=self.alerts.active(),
+            history=self.alerts.newest(HISTORY_SHOWN),
             slo=slo,
             engine=facts.engine,
         )

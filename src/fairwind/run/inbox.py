@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from fairwind.core.events import ALL_MARKETS, ASSETS, Events, Kind, Source
+from fairwind.core.events import ALL_MARKETS, ASSETS, Events, Kind, Source, empty
 from fairwind.core.ids import slug
 from fairwind.core.units import SECOND_NS
 from fairwind.engine.state import MARKETS, State
@@ -29,6 +29,7 @@ DATA_SILENT_NS = 60 * SECOND_NS
 SILENT_NS = 15 * SECOND_NS
 """An open window of which nothing was heard for so long has lost its subscription."""
 TOPICS = ("crypto_prices_chainlink", "crypto_prices_twap_sixty")
+NOTHING = empty(0)
 BOLT_CHANNELS = (reference.BOLT_POINT, reference.BOLT_TWAP)
 
 
@@ -167,8 +168,14 @@ class Inbox:
         self.resolved.discard(market.number)
         self._errands.append(_of_market(polymarket.unsubscribe, market))
 
-    def take(self, found: Mapping[Line, Sequence[Frame | Lost]], now_ns: int) -> Events:
-        """One batch: listings, everything found and the timers until now. Shape (n,)."""
+    def take(
+        self,
+        found: Mapping[Line, Sequence[Frame | Lost]],
+        now_ns: int,
+        asked: Events = NOTHING,
+    ) -> Events:
+        """One batch: listings, everything found, what operators asked for and the timers until
+        now. Shape (n,)."""
         listed, self._rows = self._rows, []
         timers = [
             row(Kind.TIMER, at_ns, Source.CLOCK)
@@ -179,7 +186,8 @@ class Inbox:
             one for line, items in found.items() for one in _events(self.channels[line], items)
         ]
         silent = self.market.silent(now_ns, SILENT_NS)
-        events = self._merge.take([as_events([*listed, *timers]), *brought, as_events(silent)])
+        ours = as_events([*listed, *timers])
+        events = self._merge.take([ours, *brought, as_events(silent), asked])
         self._unbroken = False
         self._heard(events, now_ns)
         self.resolved.update(events["market"][events["kind"] == Kind.RESOLVED].tolist())

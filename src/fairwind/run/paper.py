@@ -13,7 +13,7 @@ import msgspec
 
 from fairwind.core import clock as wall
 from fairwind.core.errors import FairwindError, Fault
-from fairwind.core.events import HORIZONS_S
+from fairwind.core.events import HORIZONS_S, Events
 from fairwind.core.ids import parse_slug
 from fairwind.core.units import SECOND_NS
 from fairwind.feeds import polymarket
@@ -22,6 +22,7 @@ from fairwind.feeds.discovery import end_ns, from_gamma, is_over, result_e4, wan
 from fairwind.feeds.gamma import Gamma, Listing
 from fairwind.feeds.recorded.raw import GAMMA, Recorder
 from fairwind.feeds.socket import Frame, Lost, Settings, Socket
+from fairwind.run.desk import Desk
 from fairwind.run.inbox import TIMER_NS, Inbox, Line
 from fairwind.run.known import known
 from fairwind.run.loop import Session
@@ -122,6 +123,7 @@ class Paper:
         self._real = real
         self._gamma = Gamma(addresses.gamma, speed=clock.speed)
         self._ready = asyncio.Event()
+        self.desk = Desk(clock.now_ns, self._ready.set)
         self._asked_ns = clock.now_ns() - 1  # what is due at this very moment comes in a turn
         self._fault: Fault | None = None
         self._faulty: set[str] = set()
@@ -155,6 +157,7 @@ class Paper:
                     await self._turns(until_ns, pace)
                 finally:
                     self.stop.set()
+                    self.desk.close()
                     for task in reading:
                         task.cancel()
                     if self._looking is not None:
@@ -238,16 +241,10 @@ class Paper:
                 line: [one._replace(ts_ns=now_ns) for one in items] for line, items in found.items()
             }
         self._record(found)
-        events = self.inbox.take(found, now_ns)
+        asked, payloads = self.desk.take(now_ns)
+        events = self.inbox.take(found, now_ns, asked)
         if len(events):
-            self.feeding_since_ns = now_ns
-            feeding = asyncio.create_task(asyncio.to_thread(self.session.feed, events))
-            try:
-                await asyncio.shield(feeding)
-            except asyncio.CancelledError:  # nobody closes the journal under the engine's feet
-                await feeding
-                raise
-            self.feeding_since_ns = None
+            await self._feed(events, payloads, now_ns)
         await self._follow(now_ns)
         for errand in self.inbox.errands(now_ns):
             if errand.reconnect:
@@ -255,6 +252,18 @@ class Paper:
             else:
                 await self.sockets[errand.line].send(errand.frames)
         self.turned_ns = now_ns
+
+    async def _feed(self, events: Events, payloads: Mapping[int, bytes], now_ns: int) -> None:
+        self.feeding_since_ns, first = now_ns, self.session.events
+        feeding = asyncio.create_task(asyncio.to_thread(self.session.feed, events, payloads))
+        try:
+            await asyncio.shield(feeding)
+        except asyncio.CancelledError:  # nobody closes the journal under the engine's feet
+            await feeding
+            self.desk.fed(events, first)
+            raise
+        self.feeding_since_ns = None
+        self.desk.fed(events, first)
 
     async def _follow(self, now_ns: int) -> None:
         """Look for windows beside the turns; a market that stands waits for us."""

@@ -1,7 +1,8 @@
 """A live session's facts and status, looked at beside the loop, and served on loopback.
 
 In: a session's parts between two turns. Out: a Status about once a second, alerts to the log,
-`/status` as JSON and `/metrics` as Prometheus text. Never here: a judgement (health.py has them).
+`/status` as JSON, `/metrics` as Prometheus text, `/controls` to whoever has the token. Never here:
+a judgement (health.py has them).
 """
 
 import asyncio
@@ -14,19 +15,20 @@ import structlog
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from fairwind.core import clock as wall
+from fairwind.core.errors import BadInput, Fault
 from fairwind.core.ids import parse_slug
 from fairwind.feeds import kpis
-from fairwind.run import facts, health, metrics
+from fairwind.run import desk, facts, health, metrics
 from fairwind.run.alerts import Severity, State
 from fairwind.run.inbox import TIMER_NS, Line
 from fairwind.run.paper import Paper
 from fairwind.views.told import Told
-from fairwind.world.serve import Server, bound
+from fairwind.world.serve import FAREWELL_S, Server, bound, gone
 
 LOOK_S = 0.1
 """Looks come no faster in wall time."""
@@ -55,6 +57,17 @@ class Looking:
         while not self.paper.stop.is_set():
             self.status = self.look(self.paper.clock.now_ns())
             await asyncio.sleep(max(LOOK_S, 1.0 / self.paper.clock.speed))
+
+    async def ask(self, request: desk.Request) -> desk.Answer:
+        """Do what an operator asks, and log it. Raises as Desk.ask does."""
+        what = msgspec.to_builtins(request.control or request.acknowledge)
+        try:
+            answer = await self.paper.desk.ask(request, self.watch.alerts)
+        except (BadInput, Fault) as error:
+            self._log.warning("refused", operator=request.operator, asked=what, why=str(error))
+            raise
+        self._log.info("asked", operator=request.operator, asked=what, event_number=answer.event)
+        return answer
 
     def look(self, now_ns: int) -> health.Status:
         """The status now; alerts that came or went are logged."""
@@ -135,8 +148,9 @@ class Looking:
 
 
 @asynccontextmanager
-async def served(looking: Looking, port: int) -> AsyncIterator[str]:
-    """Serve `/status` and `/metrics` on a port of loopback, 0 for any; gives their address.
+async def served(looking: Looking, port: int, token: str) -> AsyncIterator[str]:
+    """Serve `/status`, `/metrics` and, to whoever has the token, `/controls` on a port of
+    loopback, 0 for any; gives their address.
 
     Raises Fault when the port is in use.
     """
@@ -147,10 +161,29 @@ async def served(looking: Looking, port: int) -> AsyncIterator[str]:
     async def figures(_request: Request) -> Response:
         return Response(metrics.exposition(looking.status), media_type=CONTENT_TYPE_LATEST)
 
-    app = Starlette(routes=[Route("/status", status), Route("/metrics", figures)])
+    async def asked(request: Request) -> Response:
+        if not desk.may(request.headers.get("Authorization", ""), token):
+            return PlainTextResponse(f"expected the token of {desk.FILE}\n", 401)
+        try:
+            answer = await looking.ask(await desk.read(request.stream()))
+        except BadInput as error:
+            return PlainTextResponse(f"{error}\n", 422)
+        except Fault as error:
+            return PlainTextResponse(f"{error}\n", 503)
+        return Response(msgspec.json.encode(answer), media_type="application/json")
+
+    routes = [
+        Route("/status", status),
+        Route("/metrics", figures),
+        Route("/controls", asked, methods=["POST"]),
+    ]
+    app = Starlette(routes=routes, exception_handlers={ClientDisconnect: gone})
     with bound(port) as listening:
         ready = asyncio.Event()
-        server = Server(uvicorn.Config(app, log_level="warning", lifespan="off"), ready.set)
+        config = uvicorn.Config(
+            app, log_level="warning", lifespan="off", timeout_graceful_shutdown=FAREWELL_S
+        )
+        server = Server(config, ready.set)
         serving = asyncio.create_task(server.serve([listening]))
         await ready.wait()
         try:

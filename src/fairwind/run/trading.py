@@ -5,6 +5,8 @@ after its journal failed; a run continued with other settings than it began with
 """
 
 import asyncio
+import os
+import secrets
 import shlex
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -20,7 +22,7 @@ from fairwind import __version__
 from fairwind.core import clock as wall
 from fairwind.core import controls
 from fairwind.core.config import Config, configure
-from fairwind.core.errors import BadInput, Fault
+from fairwind.core.errors import BadInput, DiskFault, FairwindError, Fault
 from fairwind.core.events import Events, Kind
 from fairwind.core.units import SECOND_NS
 from fairwind.engine.contract import StrategySpec
@@ -29,7 +31,7 @@ from fairwind.feeds.gamma import Rest, clock_skew
 from fairwind.feeds.recorded.raw import Recorder
 from fairwind.journal import file
 from fairwind.journal.record import Mark
-from fairwind.run import built_in, logs
+from fairwind.run import built_in, desk, logs
 from fairwind.run.inbox import TIMER_NS
 from fairwind.run.loop import Session
 from fairwind.run.paper import BINANCE, Addresses, Credentials, Paper
@@ -103,7 +105,7 @@ async def trade(plan: Plan, watch: Watch) -> Session:
             )
             log = logs.configure(plan.run / LOG, market_ns=place.clock.now_ns)
             looking = Looking(paper, told, log)
-            address = await stack.enter_async_context(served(looking, plan.port))
+            address = await stack.enter_async_context(_served(plan, looking))
             for beside in (looking.run(), watch(looking, address)):
                 await stack.enter_async_context(_beside(beside, paper.stop))
             _stop_on_signals(paper)
@@ -118,6 +120,30 @@ async def trade(plan: Plan, watch: Watch) -> Session:
     finally:
         session.close(with_tables=False)  # made when somebody asks for them
     return session
+
+
+@asynccontextmanager
+async def _served(plan: Plan, looking: Looking) -> AsyncIterator[str]:
+    """Serve status and controls; `engine.json` says where, and at the end that there is nothing."""
+    async with served(looking, plan.port, token := secrets.token_urlsafe(32)) as address:
+        running = desk.Running(
+            address=address,
+            token=token,
+            pid=os.getpid(),
+            mode="PAPER",
+            speed=looking.paper.clock.speed,
+            started_ns=wall.now_ns(),
+        )
+        desk.write(plan.run, running)
+        failed = ""
+        try:
+            yield address
+        except FairwindError as error:
+            failed = str(error)
+            raise
+        finally:
+            with suppress(DiskFault):  # the same disk: then the silence has to tell
+                desk.write(plan.run, msgspec.structs.replace(running, ended=True, failed=failed))
 
 
 @asynccontextmanager
@@ -230,8 +256,12 @@ def _opening(run: Path) -> Events:
     """The controls that a run began with: those at its first moment."""
     first = next(part for part in file.inputs(run) if not isinstance(part, Mark))
     at_once = first[first["ts_ns"] == first["ts_ns"][0]]
-    opening: Events = at_once[at_once["kind"] == Kind.CONTROL]
-    return opening
+    given: Events = at_once[at_once["kind"] == Kind.CONTROL]
+
+    def ours(number: int) -> bool:  # an operator may have been as quick
+        return controls.decode(file.payload_of(run, number), number).operator == desk.OURS
+
+    return given[[ours(int(number)) for number in given["price"]]]
 
 
 def _meta(plan: Plan) -> file.Meta:

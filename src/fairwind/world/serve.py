@@ -114,7 +114,7 @@ async def run(
     routes = [*Console(market).routes(), Mount("/", app=Front(market))]
     server = Server(
         uvicorn.Config(
-            Starlette(routes=routes, exception_handlers={ClientDisconnect: _gone}),
+            Starlette(routes=routes, exception_handlers={ClientDisconnect: gone}),
             log_level="warning",
             lifespan="off",
             ws="websockets-sansio",
@@ -139,7 +139,7 @@ async def run(
         task.result()
 
 
-async def _gone(_request: Request, _error: Exception) -> Response:
+async def gone(_request: Request, _error: Exception) -> Response:
     """A client that was killed in the middle of a request hears no answer."""
     return Response(status_code=400)
 
