@@ -16,7 +16,7 @@ from test_loop import META
 from fairwind.cli import dashboard
 from fairwind.cli import watch as watching
 from fairwind.cli.dashboard import line, render, share, span
-from fairwind.cli.view import View, scans, view_of
+from fairwind.cli.view import View, view_of
 from fairwind.cli.watch import Frames, watch
 from fairwind.core.holds import Hold
 from fairwind.core.outputs import WindowState
@@ -29,6 +29,7 @@ from fairwind.run.loop import Rows, Session
 from fairwind.run.paper import Addresses, Paper
 from fairwind.run.status import Looking
 from fairwind.views.told import Told
+from fairwind.views.windows import scans
 from fairwind.world.clock import MarketClock
 
 ADDRESS = "http://127.0.0.1:1"

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from fairwind.cli.view import Feed, Scan, View, Window
+from fairwind.cli.view import Feed, View
 from fairwind.core.holds import CATEGORY
 from fairwind.core.ids import parse_slug, series_name
 from fairwind.core.outputs import Action, WindowState
@@ -22,6 +22,7 @@ from fairwind.core.units import DOLLAR_MICRO, MILLISECOND_NS, SECOND_NS, SHARE_M
 from fairwind.run.alerts import Alert, Severity
 from fairwind.run.health import Health
 from fairwind.run.inbox import Line
+from fairwind.views.windows import Scan, Window
 
 WIDE = 140
 """From so many columns on panels stand side by side."""

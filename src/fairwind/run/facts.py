@@ -6,15 +6,13 @@ state, a judgement.
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from fairwind.core.events import ASSETS
-from fairwind.core.ids import slug
-from fairwind.core.units import SECOND_NS
 from fairwind.engine import gates
 from fairwind.engine.ledger import BROKEN
 from fairwind.engine.state import State
 from fairwind.run.health import Asset, Engine, Market
+from fairwind.views.names import active, slug_of
+from fairwind.views.windows import budget_ns, is_valid
 
 UNKNOWN = -1
 """A strike that has not been read."""
@@ -23,9 +21,9 @@ UNKNOWN = -1
 def markets(state: State, followed: Mapping[str, int]) -> tuple[Market, ...]:
     """Every window without a result; `followed` gives since when, by slug, else from its start."""
     found = []
-    for slot in _active(state):
+    for slot in active(state):
         row = state.record.markets[slot]
-        start_ns, name = int(row["start_ns"]), slug(int(row["series"]), int(row["start_ns"]))
+        start_ns, name = int(row["start_ns"]), slug_of(row)
         held = state.record.positions[:, slot]
         found.append(
             Market(
@@ -33,9 +31,9 @@ def markets(state: State, followed: Mapping[str, int]) -> tuple[Market, ...]:
                 start_ns=start_ns,
                 end_ns=int(row["end_ns"]),
                 followed_ns=followed.get(name, start_ns),
-                valid=bool(row["valid"] == 1 and row["gap"] == 0 and row["bid"] < row["ask"]),
+                valid=is_valid(row),
                 book_ns=int(row["book_ts_ns"]),
-                book_budget_ns=_budget_ns(state, int(row["series"]), gates.BOOK_BUDGET),
+                book_budget_ns=budget_ns(state, int(row["series"]), gates.BOOK_BUDGET),
                 seen_ns=int(state.record.now_ns),
                 struck=bool(row["strike_e8"] != UNKNOWN),
                 held=bool((held["up_micro"] + held["down_micro"]).any()),
@@ -47,7 +45,7 @@ def markets(state: State, followed: Mapping[str, int]) -> tuple[Market, ...]:
 def assets(state: State, now_ns: int) -> tuple[Asset, ...]:
     """The assets that have an open window, with the stream that settles the first of them."""
     found: dict[int, Asset] = {}
-    for slot in _active(state):
+    for slot in active(state):
         row = state.record.markets[slot]
         number, series = int(row["asset"]), int(row["series"])
         if number not in found and row["start_ns"] <= now_ns < row["end_ns"]:
@@ -56,8 +54,8 @@ def assets(state: State, now_ns: int) -> tuple[Asset, ...]:
                 name=ASSETS[number],
                 spot_ns=int(state.record.assets[number]["spot_ts_ns"]),
                 reference_ns=int(latest["ts_ns"]),
-                spot_budget_ns=_budget_ns(state, series, gates.SPOT_BUDGET),
-                reference_budget_ns=_budget_ns(state, series, gates.REFERENCE_BUDGET),
+                spot_budget_ns=budget_ns(state, series, gates.SPOT_BUDGET),
+                reference_budget_ns=budget_ns(state, series, gates.REFERENCE_BUDGET),
             )
     return tuple(found.values())
 
@@ -67,7 +65,7 @@ def engine(
 ) -> Engine:
     """Where the engine is; what it does not know of itself is handed in."""
     record = state.record
-    held = record.positions[:, _active(state)]
+    held = record.positions[:, active(state)]
     drawdown = "the day's trailing stop" if record["drawdown"] else ""
     broken = int(state.broken[0])
     return Engine(
@@ -81,19 +79,3 @@ def engine(
         broken=BROKEN.get(broken, "time went backwards") if broken else "",
         disk_fault=disk_fault,
     )
-
-
-def _active(state: State) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    slots: np.ndarray[tuple[int], np.dtype[np.int64]] = state.record.active[
-        : int(state.record["active_used"])
-    ]
-    return slots
-
-
-def _budget_ns(state: State, series: int, parameter: int) -> int:
-    """The smallest budget of a strategy that trades the series; the first one's if none does."""
-    used = int(state.record["strategies_used"])
-    strategies, values = state.record.strategies[:used], state.record.parameters[:used, parameter]
-    trades = (strategies["series"] == series) | (strategies["series"] < 0)
-    concerned = values[trades & (strategies["enabled"] != 0)]
-    return round(float(concerned.min() if len(concerned) else values[0]) * SECOND_NS)

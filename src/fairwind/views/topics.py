@@ -6,16 +6,24 @@ family of views has its module), a view that a replay of the journal would not r
 
 from fairwind.core.config import nearest
 from fairwind.core.errors import BadInput
+from fairwind.views import ledger, orders, positions, windows
+from fairwind.views.names import Names
 from fairwind.views.shapes import Snapshot
 from fairwind.views.told import Look, Told, View
 
-VIEWS: tuple[View, ...] = ()
+VIEWS: tuple[View, ...] = (
+    *windows.VIEWS,
+    *orders.VIEWS,
+    *positions.VIEWS,
+    *ledger.VIEWS,
+)
 TOPICS = {view.topic: view for view in VIEWS}
 
 
 def told() -> Told:
     """The memory that all views need."""
-    return Told()
+    names = Names()
+    return Told(names, orders.Decided(), positions.Trades(names), ledger.Turnover())
 
 
 def snapshot(look: Look, topic: str) -> Snapshot:
