@@ -194,7 +194,10 @@ def test_health_alerts_and_lost_feeds_are_told_in_words(seen: View) -> None:
         state=State.FIRING,
         since_ns=seen.now_ns - 65 * SECOND_NS,
         fired_ns=seen.now_ns,
+        last_ns=seen.now_ns,
+        count=1,
         playbook="",
+        id="1",
     )
     down = replace(seen.feeds[0], connected=False, problem="closed by the venue with 1013")
     status = replace(seen.status, overall=Health.FAILED, alerts=(alert,))

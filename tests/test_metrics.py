@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from fairwind.core.costs import MICRO_UNITS, PARTS, fill_costs
 from fairwind.core.errors import Corrupt
 from fairwind.core.outputs import Action, Fact
 from fairwind.research import metrics
-from fairwind.research.metrics import MICRO_UNITS, PARTS
 
 PRICES = st.integers(1, 9999)
 MIDS = st.integers(1, 19_999)
@@ -54,7 +54,7 @@ def one_buy(payout_e4, fills, postings):
 
 @given(FILLS)
 def test_the_costs_of_a_fill_are_its_distance_from_the_mid_it_was_decided_on_plus_the_fee(fill):
-    costs = metrics.fill_costs(rows("fills", fill))
+    costs = fill_costs(rows("fills", fill))
     away = 2 * fill["price_e4"] - fill["decision_mid_half_e4"]
     paid = away if fill["action"] == Action.BUY else -away
     expected = paid * fill["size_micro"] + fill["fee_micro"] * MICRO_UNITS
@@ -70,7 +70,7 @@ def test_each_cost_of_a_buy_and_of_its_mirror_sale_is_the_one_computed_by_hand()
     bought_up = {"best_e4": 5100, "price_e4": 5150, "action": Action.BUY}
     sold_up = {"best_e4": 4900, "price_e4": 4850, "action": Action.SELL}
     common = {"size_micro": 10 * SHARE, "fee_micro": 12_345}
-    costs = metrics.fill_costs(rows("fills", mids | bought_up | common, mids | sold_up | common))
+    costs = fill_costs(rows("fills", mids | bought_up | common, mids | sold_up | common))
     cent = MICRO_UNITS * 10_000
     assert [costs[part].tolist() for part in PARTS] == [
         [2 * cent, -2 * cent],

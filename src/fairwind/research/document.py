@@ -14,13 +14,14 @@ import msgspec
 import numpy as np
 
 from fairwind.core.controls import Configure
+from fairwind.core.costs import MICRO_UNITS, PARTS
 from fairwind.core.events import Outcome, Source
 from fairwind.core.holds import CATEGORY, Category, Hold
 from fairwind.core.ids import slug
 from fairwind.core.outputs import WindowState
 from fairwind.core.units import DOLLAR_MICRO, PRICE_ONE_E4, reference_value
 from fairwind.research import metrics
-from fairwind.research.metrics import MICRO_UNITS, PARTS, Calibration, Interval, Rows
+from fairwind.research.metrics import Calibration, Interval, Rows
 
 CURVE_POINTS = 1500
 """The equity curve is thinned to about so many points, keeping every stretch's extremes."""

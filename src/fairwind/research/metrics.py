@@ -11,13 +11,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from fairwind.core.costs import COST, MICRO_UNITS, PARTS, fill_costs, signed_micro
 from fairwind.core.errors import Corrupt
 from fairwind.core.events import Outcome
-from fairwind.core.outputs import Action
 from fairwind.core.units import PRICE_ONE_E4, SECOND_NS
-
-MICRO_UNITS = 2 * PRICE_ONE_E4
-"""Money is counted in units of half-e4 x micro (5e-11 dollar): this many to a micro-dollar."""
 
 RESAMPLES = 2000
 MIN_WINDOWS = 10
@@ -31,11 +28,6 @@ PROBABILITY_FLOOR = 1e-6
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Rows = NDArray[np.void]
-
-PARTS = ("latency", "adverse_selection", "spread", "slippage", "fee")
-
-COST = np.dtype([(name, "<i8") for name in PARTS])
-"""The cost of one fill or position, in money units; positive is paid, negative is earned."""
 
 POSITION = np.dtype(
     [
@@ -144,32 +136,6 @@ def window_index(windows: Rows) -> WindowIndex:
     return WindowIndex(rows[last], rows["ts_ns"][first].astype(np.int64))
 
 
-def fill_costs(fills: Rows) -> Rows:
-    """The cost of each fill against the mid it was decided on, dtype COST, in money units.
-
-    For a buy: latency = arrival mid - decision mid, adverse selection = match mid - arrival mid,
-    spread = best - match mid, slippage = price - best, each x shares; signs reverse for a sell.
-    """
-    decision, arrival, match = (
-        fills[f"{when}_mid_half_e4"].astype(np.int64) for when in ("decision", "arrival", "match")
-    )
-    best = 2 * fills["best_e4"].astype(np.int64)
-    signed = _signed_micro(fills)
-    costs = np.zeros(len(fills), COST)
-    costs["latency"] = signed * (arrival - decision)
-    costs["adverse_selection"] = signed * (match - arrival)
-    costs["spread"] = signed * (best - match)
-    costs["slippage"] = signed * (2 * fills["price_e4"].astype(np.int64) - best)
-    costs["fee"] = fills["fee_micro"] * MICRO_UNITS
-    return costs
-
-
-def _signed_micro(fills: Rows) -> Ints:
-    """Shares bought, or minus the shares sold."""
-    signed: Ints = np.where(fills["action"] == Action.BUY, 1, -1) * fills["size_micro"]
-    return signed
-
-
 def positions(fills: Rows, postings: Rows, index: WindowIndex) -> Rows:
     """Every position of a run, dtype POSITION, sorted by window, strategy and outcome.
 
@@ -186,7 +152,7 @@ def positions(fills: Rows, postings: Rows, index: WindowIndex) -> Rows:
     found["opened_ns"] = fills["ts_ns"][first]
     found["window"] = index.of(fills)[first]
 
-    signed = _signed_micro(fills)
+    signed = signed_micro(fills)
     bought = np.maximum(signed, 0)
     notional = signed * fills["price_e4"]
     costs = fill_costs(fills)
