@@ -1,16 +1,21 @@
 """Follows a run's journal: the same engine on the same inputs, as far as they are durable.
 
 In: a run directory that grows, or is complete. Out: the engine's state and what it has told, proved
-at each mark. Never here: a write to the run, an input that is not known to be durable.
+at marks. Never here: a write to the run, an input that is not known to be durable.
 """
 
 import time
+from collections import deque
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from fairwind.core import controls
+from fairwind.core.controls import AnyControl
 from fairwind.core.errors import Corrupt, Diverged
 from fairwind.core.events import EVENT, Events
+from fairwind.core.events import Kind as EventKind
 from fairwind.engine.run import Out
 from fairwind.engine.state import fresh
 from fairwind.journal import file, log
@@ -19,6 +24,19 @@ from fairwind.journal.record import Kind, Mark, Position, events_of, joined, mar
 from fairwind.run.loop import outputs
 from fairwind.views.told import Look, seconds
 from fairwind.views.topics import told
+
+EVENTS_AT_ONCE = 8_192
+"""More than these are not held before the engine takes them, so that a slice of time stays one."""
+CONTROLS_MAX = 2_000
+"""Newest controls that are kept; older ones are in the journal."""
+
+
+class Given(NamedTuple):
+    """A control as the journal holds it; `event` is its number there, from 0."""
+
+    event: int
+    at_ns: int
+    control: AnyControl
 
 
 class Follower:
@@ -34,9 +52,20 @@ class Follower:
         self.told = told()
         self.mark = Mark(0, self.state.digest())
         """Where replica and journal were found to agree last."""
+        self.controls: deque[Given] = deque(maxlen=CONTROLS_MAX)
         self._position = Position()
         self._out = Out.fresh()
         self._held: list[Events] = []
+        self._waiting = 0
+        """Events that are held."""
+        self._marked = 0
+        """How many of the parts that are held stand before `_due`."""
+        self._due: Mark | None = None
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the run was closed where the reader stands."""
+        return self._position.sealed and self._position.segment > 0
 
     @property
     def look(self) -> Look:
@@ -53,18 +82,30 @@ class Follower:
             if isinstance(found, Damage):
                 if not found.torn:
                     raise Corrupt(str(found))
-                return True  # a commit that is being written
+                break  # a commit that is being written
             if found.kind == Kind.INPUT:
                 self._held.append(events_of(found).copy())
+                self._waiting += len(self._held[-1])
             elif found.kind == Kind.MARK and self._held:
-                self._take(mark_of(found))
-            if found.end and time.monotonic() > until_s:
-                return False
+                self._due, self._marked = mark_of(found), len(self._held)
+            if found.end:
+                if self._waiting > EVENTS_AT_ONCE:
+                    self._take()
+                if time.monotonic() > until_s:
+                    self._take()
+                    return False
+        self._take()
         return True
 
-    def _take(self, mark: Mark) -> None:
-        events = joined([*self._held, np.zeros(0, EVENT)])
-        self._held = []
+    def _take(self) -> None:
+        """Give the engine all that is held before the newest mark, and compare there."""
+        if self._due is None:
+            return
+        mark, self._due = self._due, None
+        events = joined([*self._held[: self._marked], np.zeros(0, EVENT)])
+        del self._held[: self._marked]
+        self._waiting = sum(map(len, self._held))
+        self._note(events)
         for part in seconds(events):
             for rows in outputs(self.state, part, self._out, self._payload):
                 self.told.take(rows, self.state)
@@ -75,6 +116,13 @@ class Follower:
                 f"Fairwind {self.meta.code}, or run `fairwind verify` to see the first difference"
             )
         self.mark = mark
+
+    def _note(self, events: Events) -> None:
+        first = self.state.events()
+        for place in np.flatnonzero(events["kind"] == EventKind.CONTROL).tolist():
+            number = int(events["price"][place])
+            control = controls.decode(self._payload(number), number)
+            self.controls.append(Given(first + place, int(events["ts_ns"][place]), control))
 
     def _payload(self, number: int) -> bytes:
         return file.payload_of(self.run, number)

@@ -1,0 +1,82 @@
+"""What the API says, as bytes: frames of the socket, answers, refusals.
+
+In: topics with snapshots and deltas, structs. Out: JSON, each frame encoded once.
+Never here: who gets it, whether it may be said.
+"""
+
+from typing import Any
+
+import msgspec
+from fastapi import Response
+
+from fairwind.views.shapes import Delta, Snapshot
+
+ENCODER = msgspec.json.Encoder()
+
+
+class Refusal(Exception):
+    """The API does not do what was asked: an HTTP status, and what to do."""
+
+    def __init__(self, status: int, text: str, *, retry_s: float = 0.0) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.retry_s = retry_s
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The body of every refusal."""
+
+    error: str
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One topic's news: a snapshot, what changed since the frame before, or why there is none."""
+
+    topic: str
+    sequence: int = 0
+    snapshot: Snapshot | None = None
+    delta: Delta | None = None
+    error: str = ""
+
+
+class Beat(msgspec.Struct, frozen=True, kw_only=True):
+    """Said every second. `now_ns`: market time; `behind_ns`: by how much the views are older."""
+
+    now_ns: int
+    mode: str  # PAPER, LIVE, REPLAY
+    engine: str  # running, silent, over
+    behind_ns: int
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """A view as it is now; `snapshot` is what the socket's first frame holds."""
+
+    topic: str
+    now_ns: int
+    snapshot: Snapshot
+
+
+def news(topic: str, sequence: int, change: Delta | Snapshot) -> str:
+    """The frame that leads from the one before to this one."""
+    if isinstance(change, Snapshot):
+        return text(Frame(topic=topic, sequence=sequence, snapshot=change))
+    return text(Frame(topic=topic, sequence=sequence, delta=change))
+
+
+def text(said: Any) -> str:
+    """A struct as the text of a frame."""
+    return ENCODER.encode(said).decode()
+
+
+def answer(said: Any, status: int = 200) -> Response:
+    """A struct as an answer."""
+    return Response(ENCODER.encode(said), status, media_type="application/json")
+
+
+def refused(refusal: Refusal) -> Response:
+    """The answer to what is not done."""
+    response = answer(Refused(refusal.text), refusal.status)
+    if refusal.retry_s:
+        response.headers["Retry-After"] = str(max(1, round(refusal.retry_s)))
+    return response
