@@ -6,6 +6,7 @@ Never here: a refusal among the orders that no gate stopped, a window's name tha
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
@@ -107,8 +108,17 @@ def life(changes: Sequence[np.void]) -> str:
 
 def mask_codes(row: np.void) -> list[Hold]:
     """All that stood against a refused order; the submit check says one thing only."""
-    held = names.codes(int(row["mask"]))
-    return held if held or row["code"] == NO_HOLD else [Hold(int(row["code"]))]
+    return _codes(int(row["mask"]), int(row["code"]))
+
+
+def _codes(mask: int, code: int) -> list[Hold]:
+    held = names.codes(mask)
+    return held if held or code == NO_HOLD else [Hold(code)]
+
+
+@lru_cache(maxsize=4_096)
+def _words(mask: int, code: int) -> str:
+    return " ".join(one.name for one in _codes(mask, code))
 
 
 ORDER_COLUMNS = (
@@ -169,7 +179,7 @@ def _refusal(look: Look, row: np.void) -> list[Scalar]:
     return [
         *(int(row["order"]), int(row["ts_ns"]), names.strategy(int(row["strategy"]))),
         *(slug_at(look.told, row), *_what(row), code.name, CATEGORY[code].value),
-        *(" ".join(one.name for one in mask_codes(row)), int(row["net_edge_e4"])),
+        *(_words(int(row["mask"]), int(row["code"])), int(row["net_edge_e4"])),
         *(int(row["limit_e4"]), *ages),
     ]
 

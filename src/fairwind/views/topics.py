@@ -6,7 +6,7 @@ family of views has its module), a view that a replay of the journal would not r
 
 from fairwind.core.config import nearest
 from fairwind.core.errors import BadInput
-from fairwind.views import ledger, orders, positions, windows
+from fairwind.views import execution, ledger, orders, positions, risk, windows
 from fairwind.views.names import Names
 from fairwind.views.shapes import Snapshot
 from fairwind.views.told import Look, Told, View
@@ -16,6 +16,8 @@ VIEWS: tuple[View, ...] = (
     *orders.VIEWS,
     *positions.VIEWS,
     *ledger.VIEWS,
+    *risk.VIEWS,
+    *execution.VIEWS,
 )
 TOPICS = {view.topic: view for view in VIEWS}
 
@@ -23,7 +25,14 @@ TOPICS = {view.topic: view for view in VIEWS}
 def told() -> Told:
     """The memory that all views need."""
     names = Names()
-    return Told(names, orders.Decided(), positions.Trades(names), ledger.Turnover())
+    return Told(
+        names,
+        orders.Decided(),
+        positions.Trades(names),
+        ledger.Turnover(),
+        risk.Refusals(),
+        execution.Executions(),
+    )
 
 
 def snapshot(look: Look, topic: str) -> Snapshot:
