@@ -20,6 +20,7 @@ from scipy import stats
 
 from fairwind.core.costs import MICRO_UNITS, PARTS, fill_costs
 from fairwind.core.errors import Corrupt
+from fairwind.core.intervals import ratio_interval
 from fairwind.core.outputs import Action, Fact
 from fairwind.research import metrics
 
@@ -204,7 +205,7 @@ def test_equity_counts_positions_at_cost_and_drawdown_ignores_withdrawals():
 
 def test_the_interval_of_independent_trades_agrees_with_scipy():
     sample = np.random.default_rng(3).exponential(2.0, 60) - 1.5
-    ours = metrics.ratio_interval(sample, np.ones(60), np.arange(60))
+    ours = ratio_interval(sample, np.ones(60), np.arange(60))
     theirs = stats.bootstrap((sample,), np.mean, rng=1, n_resamples=20_000).confidence_interval
     assert ours.mean == pytest.approx(sample.mean())
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.05)
@@ -212,8 +213,8 @@ def test_the_interval_of_independent_trades_agrees_with_scipy():
 
 def test_trades_that_share_a_window_do_not_narrow_the_interval():
     sample = np.random.default_rng(4).normal(0, 1, 30)
-    once = metrics.ratio_interval(sample, np.ones(30), np.arange(30))
-    many = metrics.ratio_interval(np.tile(sample, 9), np.ones(270), np.tile(np.arange(30), 9))
+    once = ratio_interval(sample, np.ones(30), np.arange(30))
+    many = ratio_interval(np.tile(sample, 9), np.ones(270), np.tile(np.arange(30), 9))
     assert (many.n, many.windows) == (270, 30)
     assert (many.low, many.high) == (once.low, once.high)
 
@@ -221,15 +222,15 @@ def test_trades_that_share_a_window_do_not_narrow_the_interval():
 @pytest.mark.parametrize("windows", [1, 2, 9, 10])
 def test_fewer_than_ten_windows_have_no_interval_however_many_trades(windows):
     none = np.zeros(0)
-    assert metrics.ratio_interval(none, none, np.zeros(0, np.int64)).mean is None
+    assert ratio_interval(none, none, np.zeros(0, np.int64)).mean is None
     sample = np.arange(5.0 * windows)
-    few = metrics.ratio_interval(sample, np.ones(len(sample)), np.arange(len(sample)) % windows)
+    few = ratio_interval(sample, np.ones(len(sample)), np.arange(len(sample)) % windows)
     assert few.mean == sample.mean()
     assert [end is None for end in (few.low, few.high)] == [windows < 10] * 2
 
 
 def test_equal_trades_have_an_interval_of_no_width():
-    same = metrics.ratio_interval(np.full(10, 0.25), np.ones(10), np.arange(10))
+    same = ratio_interval(np.full(10, 0.25), np.ones(10), np.arange(10))
     assert (same.mean, same.low, same.high) == (0.25, 0.25, 0.25)
 
 

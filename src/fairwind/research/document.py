@@ -18,10 +18,11 @@ from fairwind.core.costs import MICRO_UNITS, PARTS
 from fairwind.core.events import Outcome, Source
 from fairwind.core.holds import CATEGORY, Category, Hold
 from fairwind.core.ids import slug
+from fairwind.core.intervals import Interval, ratio_interval
 from fairwind.core.outputs import WindowState
 from fairwind.core.units import DOLLAR_MICRO, PRICE_ONE_E4, reference_value
 from fairwind.research import metrics
-from fairwind.research.metrics import Calibration, Interval, Rows
+from fairwind.research.metrics import Calibration, Rows
 
 CURVE_POINTS = 1500
 """The equity curve is thinned to about so many points, keeping every stretch's extremes."""
@@ -303,10 +304,10 @@ def _strategy(found: Rows, counts: metrics.Ints) -> Strategy:
         trades=len(closed),
         open_positions=len(found) - len(closed),
         net_pnl=dollars(sum(closed["net"].tolist())),
-        expectancy=metrics.ratio_interval(profit, np.ones(len(closed)), cluster),
+        expectancy=ratio_interval(profit, np.ones(len(closed)), cluster),
         cost=_cost(closed),
-        predicted_edge=metrics.ratio_interval(promised, shares, cluster),
-        realised_edge=metrics.ratio_interval(profit, shares, cluster),
+        predicted_edge=ratio_interval(promised, shares, cluster),
+        realised_edge=ratio_interval(profit, shares, cluster),
     )
 
 

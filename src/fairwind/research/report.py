@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from fairwind.core.errors import DiskFault
 from fairwind.core.holds import CATEGORY, Hold
+from fairwind.core.intervals import MIN_WINDOWS, Interval
 from fairwind.core.units import SECOND_NS
 from fairwind.research import charts
 from fairwind.research.charts import NARROW, WIDE, Bar, Range, both, plain, signed
@@ -28,7 +29,7 @@ from fairwind.research.document import (
     build,
     report_json,
 )
-from fairwind.research.metrics import MIN_WINDOWS, Calibration, Interval
+from fairwind.research.metrics import Calibration
 
 __all__ = ["Label", "RunResult", "report_html", "report_json", "write_report"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from fairwind.core.intervals import Interval
 from fairwind.research.document import Report, Strategy, Totals, Window
-from fairwind.research.metrics import Interval
 
 LINES = 10
 """At most so many disagreements, problems and assumptions each; the report has all."""
