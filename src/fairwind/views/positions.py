@@ -16,7 +16,7 @@ from fairwind.core.outputs import Fact, OrderState
 from fairwind.core.units import PRICE_ONE_E4
 from fairwind.engine.ledger import NOBODY
 from fairwind.engine.run import roster
-from fairwind.engine.state import GRID_E4, TOP_LEVEL, State
+from fairwind.engine.state import GRID_E4, STRATEGIES, TOP_LEVEL, State
 from fairwind.views import names
 from fairwind.views.names import ROWS_SHOWN, Names, Shown, active, slug_of
 from fairwind.views.shapes import Rows, Scalar
@@ -96,6 +96,8 @@ class Trades:
         self.of: dict[Key, Trade] = {}
         self.closed: Counter[int] = Counter()
         """How many are closed, by strategy; more than are remembered."""
+        self.earned = np.zeros((STRATEGIES, 4), np.int64)
+        """Of those that held shares: how many, won, lost, and their profit, by strategy."""
         self._names = names
 
     def take(self, rows: Tables, state: State) -> None:
@@ -121,12 +123,18 @@ class Trades:
                 return
             trade = Trade(slug, int(row["ts_ns"]))
         else:
-            self.closed[key.strategy] -= trade.is_closed
+            self._count(key.strategy, trade, -1)
             del self.of[key]
         self.of[key] = trade
         book(trade, row, key.outcome)
-        self.closed[key.strategy] += trade.is_closed
+        self._count(key.strategy, trade, 1)
         trade.closed_ns = int(row["ts_ns"]) if trade.is_closed else 0
+
+    def _count(self, strategy: int, trade: Trade, times: int) -> None:
+        self.closed[strategy] += times * trade.is_closed
+        if trade.is_closed and trade.bought_micro:
+            net = trade.net_micro
+            self.earned[strategy] += times * np.array((1, net >= 0, net < 0, net))
 
     def _oldest_closed(self, count: int) -> list[Key]:
         closed = (key for key, trade in self.of.items() if trade.is_closed)
