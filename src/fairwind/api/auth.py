@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,6 +29,7 @@ SESSIONS_MAX = 32
 """The oldest go first."""
 CLIENTS_MAX = 1024
 TOKEN_CHARS_MIN = 32
+BODY_BYTES_MAX = 16_384
 SAFE = ("GET", "HEAD")
 OPEN = ("/login", "/health", "/static/fairwind.css")
 """What may be read without a session: to log in, and to see that the server is there."""
@@ -124,6 +126,10 @@ class Door:
         """Whether it has neither ended nor grown too old."""
         return session.id in self._sessions and self._now_s() < session.until_s
 
+    def left_s(self, session: Session) -> float:
+        """How long it will last."""
+        return session.until_s - self._now_s()
+
     def leave(self, session: Session) -> None:
         """End a session."""
         self._sessions.pop(session.id, None)
@@ -152,7 +158,7 @@ class Guard:
         except Refusal as refusal:
             await _said(scope, refusal)(scope, receive, _with_headers(send))
             return
-        await self._app(scope, receive, _with_headers(send))
+        await self._app(scope, _bounded(receive), _with_headers(send))
 
     def _judge(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -235,6 +241,22 @@ def _said(scope: Scope, refusal: Refusal) -> Response:
         text = "Log in with a one-time link: <code>fairwind login RUN</code> makes one."
         return login_page(text if refusal.status == 401 else refusal.text, refusal.status)
     return refused(refusal)
+
+
+def _bounded(receive: Receive) -> Receive:
+    """A body that is longer than any of ours is not read to its end."""
+    left = BODY_BYTES_MAX
+
+    async def receiving() -> Message:
+        nonlocal left
+        message = await receive()
+        if message["type"] == "http.request":
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise HTTPException(413, f"expected at most {BODY_BYTES_MAX} bytes")
+        return message
+
+    return receiving
 
 
 def _with_headers(send: Send) -> Send:

@@ -304,7 +304,7 @@ class Hub:
                 self.hear(viewer, said)
 
     async def _pause(self, caught_up: bool, turned_s: float) -> None:
-        """Until the next turn, or until somebody waits for one; at once if there is more to read."""
+        """Until the next turn or until somebody waits for one; no time if there is more to read."""
         if not caught_up:
             await asyncio.sleep(0)
             return

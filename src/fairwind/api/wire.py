@@ -80,3 +80,37 @@ def refused(refusal: Refusal) -> Response:
     if refusal.retry_s:
         response.headers["Retry-After"] = str(max(1, round(refusal.retry_s)))
     return response
+
+
+REFUSALS = {
+    400: "the request cannot be read",
+    401: "no session",
+    403: "another Origin, or no CSRF token",
+    404: "there is no such thing",
+    409: "the run is over and only shown",
+    422: "it is not possible, and why",
+    429: "too many; Retry-After says how long to wait",
+    500: "a view has a defect, which is in the log",
+    503: "the engine or the journal cannot be reached, and what to do",
+}
+_SCHEMAS = "#/components/schemas/"
+_DOCUMENTED: set[type[msgspec.Struct]] = {Refused}
+
+
+def documented(said: type[msgspec.Struct], *refusals: int) -> dict[int | str, dict[str, Any]]:
+    """What a route can answer, for the OpenAPI document: a struct, or these refusals."""
+    _DOCUMENTED.add(said)
+    found = {200: ("done", said)} | {one: (REFUSALS[one], Refused) for one in refusals}
+    return {status: _content(text, one) for status, (text, one) in found.items()}
+
+
+def schemas() -> dict[str, Any]:
+    """The schemas of all structs that routes are documented with."""
+    kinds = sorted(_DOCUMENTED, key=lambda kind: kind.__name__)
+    _, found = msgspec.json.schema_components(kinds, ref_template=f"{_SCHEMAS}{{name}}")
+    return found
+
+
+def _content(text: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
+    schema = {"$ref": f"{_SCHEMAS}{kind.__name__}"}
+    return {"description": text, "content": {"application/json": {"schema": schema}}}

@@ -78,7 +78,7 @@ def serve(
 
 
 @contextmanager
-def bound(port: int) -> Iterator[socket.socket]:
+def bound(port: int, host: str = LOOPBACK) -> Iterator[socket.socket]:
     """A socket on a port of loopback; 0 is any free one. BadInput, Fault as in `serve`."""
     if not 0 <= port <= 65_535:
         raise BadInput(f"port: expected 0 to 65535, found {port}")
@@ -86,10 +86,10 @@ def bound(port: int) -> Iterator[socket.socket]:
     with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listening.bind((LOOPBACK, port))
+            listening.bind((host, port))
         except OSError as error:
             raise Fault(
-                f"port: expected {port} of {LOOPBACK} to be free, found: {error.strerror}; "
+                f"port: expected {port} of {host} to be free, found: {error.strerror}; "
                 "end what uses it, or take port 0 for any free one"
             ) from error
         yield listening
@@ -166,6 +166,11 @@ async def _until_ended(
     announce: Callable[[Announcement], None],
     attached: bool,
 ) -> None:
+    await run(market, listening, announce, end_of(attached))
+
+
+def end_of(attached: bool) -> asyncio.Event:
+    """Set on SIGTERM or SIGINT, with `attached` also when standard input ends."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -173,7 +178,7 @@ async def _until_ended(
     if attached:
         end = lambda: loop.call_soon_threadsafe(ended.set)  # noqa: E731
         threading.Thread(target=_watch_input, args=(end,), daemon=True).start()
-    await run(market, listening, announce, ended)
+    return ended
 
 
 def _watch_input(end: Callable[[], object]) -> None:
