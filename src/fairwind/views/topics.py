@@ -6,12 +6,27 @@ family of views has its module), a view that a replay of the journal would not r
 
 from fairwind.core.config import nearest
 from fairwind.core.errors import BadInput
-from fairwind.views import execution, ledger, orders, positions, risk, windows
+from fairwind.views import (
+    curves,
+    execution,
+    ledger,
+    orders,
+    outlook,
+    positions,
+    risk,
+    scans,
+    strategies,
+    windows,
+)
 from fairwind.views.names import Names
 from fairwind.views.shapes import Snapshot
 from fairwind.views.told import Look, Told, View
 
 VIEWS: tuple[View, ...] = (
+    *strategies.VIEWS,
+    *outlook.VIEWS,
+    *curves.VIEWS,
+    *scans.VIEWS,
     *windows.VIEWS,
     *orders.VIEWS,
     *positions.VIEWS,
@@ -32,6 +47,9 @@ def told() -> Told:
         ledger.Turnover(),
         risk.Refusals(),
         execution.Executions(),
+        curves.Curves(),
+        scans.Scans(),
+        strategies.Results(),
     )
 
 
