@@ -6,7 +6,8 @@ Never here: anything that the journal does not hold; the tables can be deleted a
 
 import fcntl
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fairwind.core import outputs
+from fairwind.core.config import nearest
 from fairwind.core.errors import BadInput
 from fairwind.core.events import ASSETS, EVENT, HORIZONS_S, Events, Kind, Outcome, Side, Source
 from fairwind.core.holds import NO_HOLD, Hold
@@ -25,6 +27,7 @@ from fairwind.core.ids import series_name, slug
 from fairwind.core.outputs import TABLES, OrderState
 from fairwind.journal import file, log, record
 
+Value = str | int | float
 TRADE = np.dtype([("event", "<i8"), *((name, EVENT[name].str) for name in EVENT.names or ())])
 """A TRADE event with its number in the run, counted from 0."""
 
@@ -81,8 +84,15 @@ def complete(run: Path) -> int:
     return sealed
 
 
-def query(run: Path, sql: str) -> pa.Table:
-    """The result of `sql` over one view for each table in DTYPES.
+def query(run: Path, sql: str, values: Sequence[Value] = ()) -> pa.Table:
+    """The result of `sql` over one view for each table in DTYPES; see `asking`."""
+    with asking(run) as ask:
+        return ask(sql, values)
+
+
+@contextmanager
+def asking(run: Path) -> Iterator[Callable[[str, Sequence[Value]], pa.Table]]:
+    """Gives what answers SQL, with values for its question marks, over one view for each table.
 
     They hold all that is durable, of a running or a killed run too. Tables of sealed segments are
     written first where they are missing. Raises BadInput for SQL that does not run or when `run`
@@ -90,14 +100,35 @@ def query(run: Path, sql: str) -> pa.Table:
     """
     sealed = complete(run)
     with duckdb.connect() as connection:
-        try:
-            _create_views(connection, run, sealed)
-            relation = connection.sql(sql)
-            if relation is not None:
-                return relation.to_arrow_table()
-        except duckdb.Error as error:
-            raise BadInput(f"the query does not run: {error}") from error
-    raise BadInput(f"expected a query with a result, found {sql!r}; write a SELECT")
+
+        def ask(sql: str, values: Sequence[Value]) -> pa.Table:
+            try:
+                relation = connection.sql(sql, params=list(values))
+                if relation is not None:
+                    return relation.to_arrow_table()
+            except duckdb.Error as error:
+                raise BadInput(f"the query does not run: {error}") from error
+            raise BadInput(f"expected a query with a result, found {sql!r}; write a SELECT")
+
+        _create_views(connection, run, sealed)
+        yield ask
+
+
+def rows_of(table: str, found: pa.Table) -> NDArray[np.void]:
+    """Columns of a table as rows again, dtype DTYPES[table]; `found` has all of its columns."""
+    rows = np.zeros(found.num_rows, DTYPES[table])
+    for name in rows.dtype.names or ():
+        if name not in _DROPPED and f"{table}.{name}" not in _DROPPED:
+            column = _RENAMED.get(f"{table}.{name}", _RENAMED.get(name, name))
+            rows[name] = found[column].to_numpy()
+    return rows
+
+
+def columns_of(table: str) -> pa.Schema:
+    """The columns of a table, and their types; BadInput for an unknown table."""
+    if table not in DTYPES:
+        raise BadInput(f"no table {table!r}; {nearest(table, DTYPES)}")
+    return _columns(table, np.zeros(0, DTYPES[table]), ()).schema
 
 
 def _create_views(connection: duckdb.DuckDBPyConnection, run: Path, sealed: int) -> None:
