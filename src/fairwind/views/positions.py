@@ -5,7 +5,7 @@ the ledger's postings, and the views of both. Never here: a profit that the ledg
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -176,7 +176,21 @@ def _expire(trade: Trade, _row: np.void, _outcome: int) -> None:
     trade.expired = True
 
 
-_BOOKED = {int(Fact.FILL): _fill, int(Fact.FEE): _fee, int(Fact.SETTLE): _settle}
+_BOOKED = {
+    int(Fact.FILL): _fill,
+    int(Fact.FEE): _fee,
+    int(Fact.SETTLE): _settle,
+    int(Fact.CORRECT): _correct,
+}
+
+
+def booked(postings: Sequence[np.void], outcome: int) -> Trade:
+    """The trade that these postings, all of one window and outcome, make."""
+    trade = Trade(None, int(postings[0]["ts_ns"]))
+    for row in postings:
+        if row["fact"] in _BOOKED:
+            _BOOKED[int(row["fact"])](trade, row, outcome)
+    return trade
 
 
 def positions(state: State) -> tuple[Position, ...]:

@@ -13,6 +13,7 @@ from fairwind.views import (
     orders,
     outlook,
     positions,
+    provenance,
     risk,
     scans,
     strategies,
@@ -33,6 +34,7 @@ VIEWS: tuple[View, ...] = (
     *ledger.VIEWS,
     *risk.VIEWS,
     *execution.VIEWS,
+    *provenance.VIEWS,
 )
 TOPICS = {view.topic: view for view in VIEWS}
 
@@ -47,6 +49,7 @@ def told() -> Told:
         ledger.Turnover(),
         risk.Refusals(),
         execution.Executions(),
+        provenance.Trails(),
         curves.Curves(),
         scans.Scans(),
         strategies.Results(),
