@@ -6,11 +6,11 @@ In: arguments. Out: tables on stdout, progress and one clear error on stderr, an
 
 import sys
 
-from fairwind.cli import live, offline
+from fairwind.cli import control, live, offline, pages
 from fairwind.cli.screen import app
 from fairwind.core.errors import FairwindError
 
-__all__ = ["app", "live", "main", "offline"]
+__all__ = ["app", "control", "live", "main", "offline", "pages"]
 
 
 def main() -> None:

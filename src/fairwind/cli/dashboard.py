@@ -146,7 +146,9 @@ def _header(view: View) -> RenderableType:
     reasons += [one for one in (engine.halted, engine.broken, engine.disk_fault) if one]
     reasons += [f"books were fresh {slo.share:.0%} of the hour"] if slo.burning else []
     second = Text(f"run {view.run}   digest {view.digest:016x}   {view.address}/status", FAINT)
-    lines = (first, second, Text("; ".join(reasons), style)) if reasons else (first, second)
+    lines = [first, second]
+    lines += [Text(f"pages {view.pages}", FAINT)] if view.pages else []
+    lines += [Text("; ".join(reasons), style)] if reasons else []
     for one in lines:
         one.no_wrap, one.overflow = True, "ellipsis"
     return Group(*lines)

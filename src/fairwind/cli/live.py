@@ -6,6 +6,7 @@ here: anything but reading options, calling one module and showing what it says.
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from fairwind.cli.screen import app, prepare_engine, shown, working
+from fairwind.cli.beside import Pages
+from fairwind.cli.screen import app, prepare_engine, said, shown, working
 from fairwind.cli.watch import watch
 from fairwind.core import clock
 from fairwind.core import config as settings
@@ -22,7 +24,9 @@ from fairwind.core.errors import BadInput
 from fairwind.core.units import SECOND_NS
 from fairwind.research import replay, synthetic
 from fairwind.run import trading
+from fairwind.run.loop import Session
 from fairwind.run.paper import Credentials, warm_up
+from fairwind.run.status import Looking
 from fairwind.world.knobs import series_numbers
 from fairwind.world.serve import Announcement, serve
 
@@ -101,6 +105,11 @@ def paper_command(
         bool, typer.Option("--binance", help="spot of Binance while Coinbase is silent")
     ] = False,
     port: Port = 0,
+    pages: Annotated[bool, typer.Option(help="serve the operator's pages beside it")] = True,
+    pages_port: Annotated[int, typer.Option(help="of the pages; 0: any free one")] = 0,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="keep the pages up to ctrl-C when it has ended")
+    ] = False,
 ) -> None:
     """Trade on paper, live: against the built-in market, or with the real venue's data."""
     chosen = replay.overridden(settings.load(config), set_ or [])
@@ -116,7 +125,9 @@ def paper_command(
         credentials=_credentials(venue),
         binance=binance,
     )
-    _trade(plan)
+    settled = () if config is None else ("--config", str(config))
+    beside = Pages(plan.run, (f"--port={pages_port}", *settled)) if pages else None
+    _trade(plan, beside, stay=stay)
     if run is None:
         replay.point_latest(plan.run)
 
@@ -156,12 +167,12 @@ def record_command(
     shown.print(f"frames   {output / trading.RECORDING}", soft_wrap=True)
 
 
-def _trade(plan: trading.Plan) -> None:
+def _trade(plan: trading.Plan, pages: Pages | None = None, *, stay: bool = False) -> None:
     """Run a session; say where it is and what it came to."""
     if plan.venue == trading.Venue.POLYMARKET and "--speed=1.0" not in plan.market:
         raise typer.BadParameter("--speed is for the built-in market only")
     _prepare()
-    session = asyncio.run(trading.trade(plan, watch))
+    session = asyncio.run(_traded(plan, pages, stay))
     shown.print(f"digest   {session.state.digest():016x}")
     for head, command in (
         ("run", ""),
@@ -169,6 +180,38 @@ def _trade(plan: trading.Plan) -> None:
         ("report", "fairwind report "),
     ):
         shown.print(f"{head:<8} {command}{plan.run}", soft_wrap=True)
+
+
+async def _traded(plan: trading.Plan, pages: Pages | None, stay: bool) -> Session:
+    """A session with its pages beside it, which trading never waits for."""
+    if pages is None:
+        return await trading.trade(plan, watch)
+
+    async def watched(looking: Looking, address: str) -> None:
+        pages.begin()
+        looking.beside.append(pages.part)
+        with working("starting the pages"):
+            link = await pages.announced()
+        if link:
+            said.print(f"pages    {link}", markup=False, soft_wrap=True)
+        await watch(looking, address, lambda: pages.link)
+
+    try:
+        session = await trading.trade(plan, watched)
+        if stay:
+            said.print("pages    until ctrl-C", soft_wrap=True)
+            await _interrupted()
+    finally:
+        await pages.close()
+    return session
+
+
+async def _interrupted() -> None:
+    """Wait for ctrl-C or SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
 
 
 def _prepare() -> None:

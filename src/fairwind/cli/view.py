@@ -38,6 +38,7 @@ class View(Shown, frozen=True, kw_only=True):
     venue: str
     run: str
     address: str  # of /status and /metrics
+    pages: str = ""  # a link to the pages; empty: there are none
     now_ns: int
     speed: float | None  # None: stepped
     events: int

@@ -6,6 +6,7 @@ frame holds or looks like, a session that waits for its watcher.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 from rich.live import Live
@@ -25,9 +26,10 @@ RATE_NS = 10 * SECOND_NS
 """Messages are counted over so much market time, or between two frames if that is more."""
 
 
-async def watch(looking: Looking, address: str) -> None:
-    """Show the session, whose status is served at `address`, until it stops."""
-    frames, stop = Frames(looking, address), looking.paper.stop
+async def watch(looking: Looking, address: str, pages: Callable[[], str] = lambda: "") -> None:
+    """Show the session, whose status is served at `address`, until it stops; `pages` says where
+    its pages are."""
+    frames, stop = Frames(looking, address, pages), looking.paper.stop
     show = _screen if said.is_terminal else _lines
     try:
         await show(frames, stop)
@@ -59,8 +61,11 @@ async def _lines(frames: "Frames", stop: asyncio.Event) -> None:
 class Frames:
     """Views of a session, one after the other."""
 
-    def __init__(self, looking: Looking, address: str) -> None:
+    def __init__(
+        self, looking: Looking, address: str, pages: Callable[[], str] = lambda: ""
+    ) -> None:
         self._looking = looking
+        self._pages = pages
         self._address = address
         self._counts: deque[tuple[int, dict[str, int]]] = deque()
         self._last: View | None = None
@@ -79,7 +84,8 @@ class Frames:
                 )
             await asyncio.sleep(BETWEEN_TURNS_S)
             waited_s += BETWEEN_TURNS_S
-        self._last = view_of(self._looking, self._address, self._per_s())
+        found = view_of(self._looking, self._address, self._per_s())
+        self._last = msgspec.structs.replace(found, pages=self._pages())
         return self._last
 
     async def last(self) -> View | None:

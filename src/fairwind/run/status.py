@@ -7,7 +7,7 @@ a judgement (health.py has them).
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -47,6 +47,8 @@ class Looking:
         self.paper = paper
         self.told = told
         self.watch = health.Watch()
+        self.beside: list[Callable[[int], health.Part]] = []
+        """Parts that others began and know of, at a market time."""
         self._log = log
         self._began_ns = paper.clock.now_ns()
         self._clock_ns = wall.now_ns() - time.monotonic_ns()
@@ -94,7 +96,11 @@ class Looking:
         jumped_ns = wall.now_ns() - time.monotonic_ns() - self._clock_ns
         self._clock_ns += jumped_ns
         return health.Facts(
-            parts=(*self._lines(now_ns), *self._rest()),
+            parts=(
+                *self._lines(now_ns),
+                *self._rest(),
+                *(part_at(now_ns) for part_at in self.beside),
+            ),
             feeds=tuple(
                 kpis.health(line, self.paper.inbox.channels[line].kpis)
                 for line in self.paper.sockets
