@@ -26,8 +26,11 @@ from fairwind import __version__
 from fairwind.api import controls, routes, wire
 from fairwind.api.auth import HEADERS, Door, Guard, cookie_name, secret_of
 from fairwind.api.board import Board
+from fairwind.api.deliver import Delivery
 from fairwind.api.hub import MESSAGE_CHARS_MAX, Hub
+from fairwind.api.live import Live
 from fairwind.api.wire import Refusal
+from fairwind.core.config import Target
 from fairwind.core.errors import BadInput
 from fairwind.journal.log import faults
 from fairwind.world.serve import FAREWELL_S, LOOPBACK, Server, bound, end_of
@@ -45,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     certificate: Path | None = None
     key: Path | None = None
     token_file: Path | None = None  # of a token for /metrics and /api/links; none: a new one
+    targets: tuple[Target, ...] = ()  # who is told of alerts
 
 
 DEFAULTS = Settings()
@@ -117,6 +121,8 @@ def application(run: Path, *, port: int = 0, settings: Settings = DEFAULTS) -> F
     state = app.state
     state.board, state.door = Board(run), Door(token=token)
     state.hub = Hub(state.board, state.door.lives)
+    state.delivery = delivery = Delivery(run, state.board.engine, settings.targets)
+    state.board.add(Live("delivery", "alerts that were sent to people", lambda _: delivery.view()))
     state.address = f"{scheme}://{(*settings.hosts, settings.host)[0]}:{port}"
     state.cookie = cookie_name(port)
     app.include_router(routes.router)
@@ -161,7 +167,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """The hub and the engine's word are followed as long as the application is served."""
     board: Board = app.state.board
     await board.engine.look()
-    works = [app.state.hub.run(), board.engine.follow()]
+    works = [app.state.hub.run(), board.engine.follow(), app.state.delivery.run()]
     tasks = [asyncio.create_task(work) for work in works]
     app.state.tasks = tasks
     try:
@@ -212,6 +218,8 @@ async def _until_ended(
             await asyncio.sleep(0.01)
         tasks = [serving, ending, *getattr(app.state, "tasks", [])]
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if ending in done:
+            await app.state.delivery.farewell()
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
         ending.cancel()

@@ -14,10 +14,12 @@ import httpx
 import msgspec
 
 from fairwind.api.wire import Refusal
+from fairwind.core import clock as wall
 from fairwind.core.errors import BadInput
 from fairwind.run import desk
+from fairwind.run.alerts import Alert, Alerts
 from fairwind.run.desk import Answer, Request, Running
-from fairwind.run.health import Status
+from fairwind.run.health import HISTORY_SHOWN, Status
 
 POLL_S = 0.5
 SILENT_S = 2.0
@@ -43,6 +45,8 @@ class EngineLink:
     def __init__(self, run: Path) -> None:
         self.status: Status | None = None
         """The newest that came, however old."""
+        self.alarms = Alerts()
+        """Ours: what the engine cannot say of itself, by the clock of this machine."""
         self.looks = 0
         """Grows with each look, so that a reader sees that something may be other."""
         self._run = run
@@ -78,14 +82,32 @@ class EngineLink:
         return None if self._running is None else self._running.speed
 
     @property
+    def failed(self) -> str:
+        """Why the session ended, when that was not as it should."""
+        return "" if self._running is None else self._running.failed
+
+    @property
+    def active(self) -> tuple[Alert, ...]:
+        """Alerts that are not resolved, the engine's and ours."""
+        said = () if self.status is None else self.status.alerts
+        return (*self.alarms.active(), *said)
+
+    @property
+    def history(self) -> tuple[Alert, ...]:
+        """Alerts that were resolved lately, the engine's and ours."""
+        said = () if self.status is None else self.status.history
+        return (*said, *self.alarms.newest(HISTORY_SHOWN))
+
+    @property
     def why(self) -> str:
         """What is the matter, in words; empty while it runs."""
         match self.phase:
             case Phase.RUNNING:
                 return ""
             case Phase.OVER:
-                failed = "" if self._running is None else self._running.failed
-                return f"the session failed: {failed}" if failed else "the session is over"
+                return (
+                    f"the session failed: {self.failed}" if self.failed else "the session is over"
+                )
         gone = self._running is not None and not _lives(self._running.pid)
         problem = "its process has ended" if gone else self._problem or "no answer yet"
         return f"silent for {self.silent_s:.0f} s: {problem}"
@@ -122,7 +144,9 @@ class EngineLink:
 
     async def send(self, request: Request) -> Answer:
         """Have a control or an acknowledgement done. Raises Refusal."""
-        running = self._running
+        running, wish, now_ns = self._running, request.acknowledge, wall.now_ns()
+        if wish and self.alarms.acknowledge(wish.kind, wish.subject, request.operator, now_ns):
+            return Answer(event=None, ts_ns=now_ns)
         if running is None or running.ended:
             raise Refusal(409, "this run is over and only shown; controls need one that trades")
         try:

@@ -91,15 +91,13 @@ def feeds(scene: Scene) -> Rows:
 
 def alerts(scene: Scene) -> Rows:
     """Alerts that are not resolved."""
-    status = scene.engine.status
-    found = () if status is None else status.alerts
-    return _told(scene, Alert, "id", sorted(found, key=lambda one: one.fired_ns))
+    found = sorted(scene.engine.active, key=lambda one: one.fired_ns)
+    return _told(scene, Alert, "id", found)
 
 
 def alert_history(scene: Scene) -> Rows:
     """Alerts that were resolved since the session began."""
-    status = scene.engine.status
-    return _told(scene, Alert, "id", () if status is None else status.history)
+    return _told(scene, Alert, "id", scene.engine.history)
 
 
 def slo(scene: Scene) -> Values:
@@ -218,8 +216,7 @@ def _plain(name: str, one: Any) -> Scalar:
 
 
 def _of_alerts(scene: Scene) -> Iterator[tuple[int, str, str, str, str]]:
-    status = scene.engine.status
-    for one in () if status is None else (*status.history, *status.alerts):
+    for one in (*scene.engine.history, *scene.engine.active):
         yield one.fired_ns, f"{one.id} fired", "alert", one.subject, f"{one.kind}: {one.text}"
         if one.acknowledged_ns:
             text = f"{one.kind} acknowledged by {one.operator}"

@@ -112,8 +112,7 @@ async def view(
 async def alerts(request: Request) -> Response:
     """Alerts that are not resolved, and those that were."""
     engine = request.app.state.board.engine
-    active = () if engine.status is None else engine.status.alerts
-    history = () if engine.status is None else engine.status.history
+    active, history = engine.active, engine.history
     counts = {one.value: sum(a.severity == one for a in active) for one in Severity}
     return answer(Alarms(engine=engine.phase, counts=counts, active=active, history=history))
 

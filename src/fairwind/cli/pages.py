@@ -13,6 +13,7 @@ import msgspec
 import typer
 
 from fairwind.cli.screen import app, said, shown
+from fairwind.core import config as settings
 from fairwind.core.errors import BadInput, Fault
 
 NICE = 5
@@ -26,10 +27,13 @@ def pages_command(
     run: Run,
     *,
     port: Annotated[int, typer.Option(help="port of loopback; 0: any free one")] = 0,
+    config: Annotated[
+        Path | None, typer.Option(help="settings, a TOML file: who is told of alerts")
+    ] = None,
     attached: Annotated[bool, typer.Option("--attached", help="end with standard input")] = False,
 ) -> None:
     """Serve the pages of a run, also while it trades; the first line says where, as JSON."""
-    from fairwind.api.app import Announcement, serve  # other commands do not wait for it
+    from fairwind.api.app import Announcement, Settings, serve  # other commands do not wait for it
 
     def announce(found: Announcement) -> None:
         print(msgspec.json.encode(found).decode(), flush=True)
@@ -38,7 +42,8 @@ def pages_command(
 
     if attached:
         os.nice(NICE)
-    serve(run, port, announce, attached=attached)
+    chosen = Settings(targets=settings.load(config).alerts.targets)
+    serve(run, port, announce, settings=chosen, attached=attached)
 
 
 @app.command("login")

@@ -9,7 +9,7 @@ import math
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -55,16 +55,40 @@ class Capital(Section, frozen=True):
     drawdown_stop: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.06
 
 
+class Target(Section, frozen=True):
+    """Somebody who is told of alerts. The address holds secrets: no message shows it."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=1000)]  # as Apprise writes addresses
+    severities: tuple[Literal["critical", "warning", "info"], ...] = ("critical", "warning")
+
+    def __repr__(self) -> str:
+        return f"Target(url=***, severities={self.severities})"
+
+
+class Notices(Section, frozen=True):
+    """Who is told of alerts."""
+
+    targets: Annotated[tuple[Target, ...], Meta(max_length=16)] = ()
+
+
 class Config(Section, frozen=True):
     """The whole file. `strategies` maps an id to `enabled` and to parameter overrides."""
 
     run: Run = Run()
     realism: Realism = Realism()
     capital: Capital = Capital()
+    alerts: Notices = Notices()
     strategies: dict[str, dict[str, float | bool]] = {}
 
 
-_SECTIONS: dict[str, type[Section]] = {"run": Run, "realism": Realism, "capital": Capital}
+_SECTIONS: dict[str, type[Section]] = {
+    "run": Run,
+    "realism": Realism,
+    "capital": Capital,
+    "alerts": Notices,
+}
+_SECRET = "alerts."
+"""What stands below this key is not shown."""
 
 
 def names() -> tuple[str, ...]:
@@ -168,10 +192,13 @@ def _explain(message: str, raw: dict[str, Any]) -> str:
     """msgspec's `Expected X - at $.a.b`, with the key first and the value that was found last."""
     expected, _, place = message.partition(" - at `$.")
     key = place.rstrip("`")
+    wanted = f"{key}: {expected.partition(', got')[0].lower()}"
+    if f"{key}.".startswith(_SECRET):
+        return wanted
     found: Any = raw
     for part in key.split("."):
         found = found[part]
-    return f"{key}: {expected.partition(', got')[0].lower()}, found {found!r}"
+    return f"{wanted}, found {found!r}"
 
 
 def _overrides(strategies: Any) -> dict[str, dict[str, float | bool]]:

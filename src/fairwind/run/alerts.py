@@ -55,6 +55,8 @@ class Kind(StrEnum):
     CLOCK_JUMP = "CLOCK_JUMP"
     HALTED = "HALTED"
     INVARIANT_BROKEN = "INVARIANT_BROKEN"
+    ENGINE_GONE = "ENGINE_GONE"
+    DELIVERY_FAILED = "DELIVERY_FAILED"
 
 
 class Rule(NamedTuple):
@@ -93,6 +95,8 @@ RULES: dict[Kind, Rule] = {
     Kind.CLOCK_JUMP: Rule(_WARNING, SYSTEM, "the wall clock jumped", 0, 60),
     Kind.HALTED: Rule(_INFO, _OPERATOR, "trading is halted", 0, 0),
     Kind.INVARIANT_BROKEN: Rule(_CRITICAL, _RISK, "an invariant of the engine broke", 0, 60),
+    Kind.ENGINE_GONE: Rule(_CRITICAL, SYSTEM, "the trading process is gone or silent", 3, 5),
+    Kind.DELIVERY_FAILED: Rule(_CRITICAL, SYSTEM, "alerts do not reach somebody", 10, 0),
 }
 """Every kind has a rule, and a page section of its name in docs/alerts.md."""
 
