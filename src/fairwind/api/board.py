@@ -11,7 +11,8 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from fairwind.api import live
 from fairwind.api.engine_link import EngineLink, Phase
@@ -27,7 +28,7 @@ LOG = logging.getLogger("fairwind.pages")
 PAGE_BYTES = resource.getpagesize()
 
 
-class Listed(NamedTuple):
+class Listed(msgspec.Struct, frozen=True):
     """A view that can be asked for."""
 
     topic: str
