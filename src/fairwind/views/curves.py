@@ -197,7 +197,6 @@ def _prices(state: State, market: Any, now_ns: int) -> tuple[list[Scalar], list[
     stream = state.array["references"][0][market["asset"] * 3 + market["averaging_s"] // 30]
     bid, ask = int(market["bid"]), int(market["ask"])
     valid = market["valid"] == 1 and bid < ask
-    implied = (bid + ask) * GRID_E4 / (2 * PRICE_ONE_E4)
     fair = float(market["fair_up"])
     return [
         now_ns,
@@ -207,10 +206,19 @@ def _prices(state: State, market: Any, now_ns: int) -> tuple[list[Scalar], list[
     ], [
         now_ns,
         None if math.isnan(fair) else fair,
-        implied if valid and (bid > 0 or ask < TOP_LEVEL) else None,
+        implied_up(market),
         bid * GRID_E4 / PRICE_ONE_E4 if valid and bid > 0 else None,
         ask * GRID_E4 / PRICE_ONE_E4 if valid and ask < TOP_LEVEL else None,
     ]
+
+
+def implied_up(market: Any) -> float | None:
+    """The book's probability of Up: its mid, where an empty side stands at 0 or at 1. None without
+    a book that can be decided on."""
+    bid, ask = int(market["bid"]), int(market["ask"])
+    if market["valid"] != 1 or bid >= ask or (bid == 0 and ask == TOP_LEVEL):
+        return None
+    return (bid + ask) * GRID_E4 / (2 * PRICE_ONE_E4)
 
 
 def _put(samples: deque[list[Scalar]], point: list[Scalar]) -> None:

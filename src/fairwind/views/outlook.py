@@ -20,6 +20,7 @@ from fairwind.core.units import DOLLAR_MICRO, PRICE_ONE_E4, SECOND_NS
 from fairwind.engine import features, gates, scan, sizing
 from fairwind.engine.run import roster
 from fairwind.engine.state import GRID_E4, SIGNAL, TOP_LEVEL, State
+from fairwind.views.curves import implied_up
 from fairwind.views.names import codes, number_of, of_strategies, slug_of
 from fairwind.views.scans import Scans
 from fairwind.views.shapes import Scalar, Values
@@ -133,13 +134,12 @@ def _inputs(state: State, number: int, found: Window, now_ns: int) -> Figures:
 def _quotes(row: Any) -> Figures:
     """Fair value and the book; the distance in the deviations that the fair value is made of."""
     bid, ask = int(row["bid"]), int(row["ask"])
-    two_sided = 0 < bid < ask < TOP_LEVEL
     values: Figures = {
         "book_valid": bool(row["valid"] == 1 and row["gap"] == 0 and bid < ask),
         "bid_e4": bid * GRID_E4 if bid > 0 else None,
         "ask_e4": ask * GRID_E4 if ask < TOP_LEVEL else None,
-        "spread_e4": (ask - bid) * GRID_E4 if two_sided else None,
-        "implied_up": (bid + ask) * GRID_E4 / (2 * PRICE_ONE_E4) if two_sided else None,
+        "spread_e4": (ask - bid) * GRID_E4 if 0 < bid < ask < TOP_LEVEL else None,
+        "implied_up": implied_up(row),
     }
     if math.isnan(row["fair_up"]):
         return values
