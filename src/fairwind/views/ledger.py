@@ -156,11 +156,6 @@ def _invariants(look: Look) -> list[tuple[str, int, int]]:
         ("reserved is the reserves of open orders", reserves, reserved),
         ("positions are the cost of what is held", costs, cost),
         ("shares bought, less sold and settled, are held", turnover.shares_micro, shares),
-        (
-            "use by strategy is reserves and positions",
-            reserves + costs,
-            int(used[:BY_FAMILY].sum()),
-        ),
         *(
             (f"use by {name} is reserves and positions", reserves + costs, int(used[part].sum()))
             for name, part in (
