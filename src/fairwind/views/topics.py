@@ -38,6 +38,9 @@ VIEWS: tuple[View, ...] = (
 )
 TOPICS = {view.topic: view for view in VIEWS}
 
+NEAREST_OF = 256
+"""Arguments that a wrong one is compared with: a stranger's text must not cost much."""
+
 
 def told() -> Told:
     """The memory that all views need."""
@@ -64,7 +67,9 @@ def snapshot(look: Look, topic: str) -> Snapshot:
     view = TOPICS[name]
     known = () if view.arguments is None else view.arguments(look)
     if argument and argument not in known:
-        raise BadInput(f"no {name}/{argument}; " + (nearest(argument, known) if known else name))
+        raise BadInput(
+            f"no {name}/{argument}; " + (nearest(argument, known[:NEAREST_OF]) if known else name)
+        )
     if view.arguments is not None and not argument and not view.alone:
         raise BadInput(f"expected {name}/ and one of {', '.join(known[:8]) or 'nothing yet'}")
     return view.fold(look, argument)
