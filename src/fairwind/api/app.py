@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -38,6 +39,8 @@ from fairwind.world.serve import FAREWELL_S, LOOPBACK, Server, bound, end_of
 LOG = logging.getLogger("fairwind.pages")
 FILE = "pages.json"
 UI = "fairwind.api.ui.pages"
+SEND_BYTES = 1 << 16
+PING_S = 20.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +89,8 @@ def serve(
     """
     checked(settings)
     with bound(port, settings.host) as listening:
+        # else the system keeps megabytes for a reader who does not read, and it is not noticed
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         asyncio.run(_until_ended(run, listening, announce, settings, attached))
 
 
@@ -182,7 +187,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _until_ended(
     run: Path,
-    listening: Any,
+    listening: socket.socket,
     announce: Callable[[Announcement], None],
     settings: Settings,
     attached: bool,
@@ -204,6 +209,8 @@ async def _until_ended(
             ws=Socket,
             ws_max_size=4 * MESSAGE_CHARS_MAX,
             ws_per_message_deflate=False,
+            ws_ping_interval=PING_S,
+            ws_ping_timeout=PING_S,
             server_header=False,
             timeout_graceful_shutdown=FAREWELL_S,
             ssl_certfile=settings.certificate,
