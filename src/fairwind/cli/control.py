@@ -143,7 +143,7 @@ def _multiplier(given: Given) -> Asked:
 def _acknowledge(given: Given) -> Acknowledge:
     kind, subject = _words(given, "acknowledge", "ALERT", "SUBJECT")
     if kind not in list(Kind):
-        raise BadInput(f"no alert {kind!r}; {nearest(kind, list(Kind))}")
+        raise BadInput(f"no alert {kind!r}; {nearest(kind, [one.value for one in Kind])}")
     return Acknowledge(kind=Kind(kind), subject=subject)
 
 
