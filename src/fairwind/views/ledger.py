@@ -4,6 +4,8 @@ In: a state, postings as told. Out: the money of a terminal, the trial balance, 
 and a reconciliation. Never here: the engine's own word that its invariants hold.
 """
 
+from functools import partial
+
 import numpy as np
 
 from fairwind.core.events import Outcome
@@ -11,7 +13,7 @@ from fairwind.core.outputs import Fact
 from fairwind.engine.ledger import BY_ASSET, BY_DIRECTION, BY_FAMILY, NOBODY
 from fairwind.engine.state import CASH, State
 from fairwind.views import names
-from fairwind.views.names import ROWS_SHOWN, Shown, active, slug_at
+from fairwind.views.names import ROWS_SHOWN, Made, Shown, active, slug_at
 from fairwind.views.shapes import Rows, Scalar
 from fairwind.views.told import Look, View
 from fairwind.views.told import Rows as Tables
@@ -45,6 +47,7 @@ class Turnover:
         self.credit_micro = [0] * len(ACCOUNTS)
         self.shares_micro = 0
         """Bought, less what was sold and settled."""
+        self.shown: Made[int, tuple[int, np.void]] = Made()
 
     def take(self, rows: Tables, state: State) -> None:
         """As Fold.take."""
@@ -100,16 +103,19 @@ def _ledger(look: Look, _argument: str) -> Rows:
 def _postings(look: Look, argument: str) -> Rows:
     number, told = names.number_of(argument), look.told
     first = told.counts["postings"] - len(told.postings)
-    rows = [
-        _posting(look, first + place, row)
+    keyed = [
+        (first + place, (first + place, row))
         for place, row in enumerate(told.postings)
         if number in (None, row["strategy"])
     ]
-    total = told.counts["postings"] if number is None else len(rows)
-    return Rows(key="posting", columns=POSTING_COLUMNS, rows=rows[-ROWS_SHOWN:], total=total)
+    total = told.counts["postings"] if number is None else len(keyed)
+    shown = told.of(Turnover).shown
+    rows = shown.rows(f"postings/{argument}", keyed[-ROWS_SHOWN:], partial(_posting, look))
+    return Rows(key="posting", columns=POSTING_COLUMNS, rows=rows, total=total)
 
 
-def _posting(look: Look, number: int, row: np.void) -> list[Scalar]:
+def _posting(look: Look, numbered: tuple[int, np.void]) -> list[Scalar]:
+    number, row = numbered
     amounts = [int(row[field]) for field in FIELDS]
     nobody = row["strategy"] == NOBODY
     fact = Fact(int(row["fact"]))

@@ -5,8 +5,8 @@ number was used again since, there is none.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -16,8 +16,11 @@ from fairwind.core.ids import slug
 from fairwind.core.outputs import WindowState
 from fairwind.engine.run import roster
 from fairwind.engine.state import MARKETS, State
+from fairwind.views.shapes import Scalar
 from fairwind.views.told import Look, Rows, Told
 
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 NAMES_MAX = 8_192
 """Windows whose names are remembered: more than hold all orders that are."""
 ROWS_SHOWN = 200
@@ -51,6 +54,22 @@ class Names:
         """The window that a row with that number and time is about."""
         since_ns, name = self._known.get(market, (0, ""))
         return name if name and since_ns <= ts_ns else None
+
+
+class Made(Generic[K, T]):
+    """Rows of lists that were shown before: only new ones are made, most folds find few."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[K, list[Scalar]]] = {}
+
+    def rows(
+        self, topic: str, shown: Iterable[tuple[K, T]], make: Callable[[T], list[Scalar]]
+    ) -> list[list[Scalar]]:
+        """One row for each of `shown`; what has the same key has the same row for ever."""
+        known = self._rows.get(topic, {})
+        rows = {key: known[key] if key in known else make(one) for key, one in shown}
+        self._rows[topic] = rows
+        return list(rows.values())
 
 
 def strategies() -> list[str]:

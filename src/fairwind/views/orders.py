@@ -6,8 +6,9 @@ Never here: a refusal among the orders that no gate stopped, a window's name tha
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from fairwind.core.outputs import Action, OrderState, OrderType
 from fairwind.engine.run import roster
 from fairwind.engine.state import State
 from fairwind.views import names
-from fairwind.views.names import ROWS_SHOWN, Shown, slug_at, slug_in, slug_of
+from fairwind.views.names import ROWS_SHOWN, Made, Shown, slug_at, slug_in, slug_of
 from fairwind.views.shapes import Rows, Scalar
 from fairwind.views.told import Look, View
 from fairwind.views.told import Rows as Tables
@@ -56,6 +57,7 @@ class Decided:
         self.orders: Counter[int] = Counter()
         self.refusals: Counter[int] = Counter()
         self.fills: Counter[int] = Counter()
+        self.shown: Made[tuple[int, int], Any] = Made()
 
     def take(self, rows: Tables, state: State) -> None:
         """As Fold.take."""
@@ -143,8 +145,10 @@ def _orders(look: Look, argument: str) -> Rows:
         if number is None or changes[0]["strategy"] == number
     )
     shown = sorted(islice(newest, ROWS_SHOWN), key=lambda changes: int(changes[0]["ts_ns"]))
-    rows = [_order(look, changes) for changes in shown]
-    total = _total(look.told.of(Decided).orders, number)
+    keyed = [((int(one[0]["order"]), len(one)), one) for one in shown]
+    decided = look.told.of(Decided)
+    rows = decided.shown.rows(f"orders/{argument}", keyed, partial(_order, look))
+    total = _total(decided.orders, number)
     return Rows(key="order", columns=ORDER_COLUMNS, rows=rows, total=total)
 
 
@@ -161,12 +165,13 @@ def _order(look: Look, changes: Sequence[np.void]) -> list[Scalar]:
 def _refusals(look: Look, argument: str) -> Rows:
     number = names.number_of(argument)
     newest = (
-        row
-        for row in reversed(look.told.refusals.values())
+        ((order, 0), row)
+        for order, row in reversed(look.told.refusals.items())
         if number is None or row["strategy"] == number
     )
-    rows = [_refusal(look, row) for row in islice(newest, ROWS_SHOWN)][::-1]
-    total = _total(look.told.of(Decided).refusals, number)
+    keyed, decided = [*islice(newest, ROWS_SHOWN)][::-1], look.told.of(Decided)
+    rows = decided.shown.rows(f"refusals/{argument}", keyed, partial(_refusal, look))
+    total = _total(decided.refusals, number)
     return Rows(key="order", columns=REFUSAL_COLUMNS, rows=rows, total=total)
 
 
@@ -188,16 +193,18 @@ def _fills(look: Look, argument: str) -> Rows:
     number, told = names.number_of(argument), look.told
     first = told.counts["fills"] - len(told.fills)
     newest = (
-        (first + place, row)
-        for place, row in reversed(list(enumerate(told.fills)))
+        ((first + place, 0), (first + place, row))
+        for place, row in zip(reversed(range(len(told.fills))), reversed(told.fills), strict=True)
         if number is None or row["strategy"] == number
     )
-    rows = [_fill(look, at, row) for at, row in islice(newest, ROWS_SHOWN)][::-1]
-    total = _total(told.of(Decided).fills, number)
+    keyed, decided = [*islice(newest, ROWS_SHOWN)][::-1], told.of(Decided)
+    rows = decided.shown.rows(f"fills/{argument}", keyed, partial(_fill, look))
+    total = _total(decided.fills, number)
     return Rows(key="fill", columns=FILL_COLUMNS, rows=rows, total=total)
 
 
-def _fill(look: Look, number: int, row: np.void) -> list[Scalar]:
+def _fill(look: Look, numbered: tuple[int, np.void]) -> list[Scalar]:
+    number, row = numbered
     order = look.told.orders.get(int(row["order"]))
     return [
         *(number, int(row["ts_ns"]), int(row["order"]), names.strategy(int(row["strategy"]))),
