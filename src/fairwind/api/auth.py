@@ -198,7 +198,7 @@ def login_page(text: str, status: int, *, next_page: str = "") -> Response:
     way = f'<p><a href="{next_page}">Go on</a></p>' if next_page else ""
     return HTMLResponse(
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>Fairwind</title>{refresh}"
+        f'<title>Fairwind</title><link rel="icon" href="data:,">{refresh}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<link rel="stylesheet" href="/static/fairwind.css"></head>'
         f'<body class="login"><main><h1>Fairwind</h1><p>{text}</p>{way}</main></body></html>',
@@ -264,7 +264,7 @@ def _with_headers(send: Send) -> Send:
         if message["type"] in ("http.response.start", "websocket.http.response.start"):
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
-                headers[name] = value
+                headers.setdefault(name, value)  # a report brings a policy of its own
         await send(message)
 
     return sending

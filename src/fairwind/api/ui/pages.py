@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
@@ -77,6 +78,7 @@ PAGES: tuple[Page, ...] = (
 GROUPS = tuple(dict.fromkeys(page.group for page in PAGES))
 
 templates = Jinja2Templates(HERE / "templates")
+templates.env.autoescape = True  # the library goes by names, and would not for `.html.j2`
 templates.env.trim_blocks = templates.env.lstrip_blocks = True
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -84,7 +86,8 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 def mount(app: FastAPI) -> None:
     """Serve the pages of the run that is on `app.state.board`: navigation, elements, styles."""
     app.include_router(router)
-    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    static = GZipMiddleware(StaticFiles(directory=HERE / "static"), minimum_size=512)
+    app.mount("/static", static, name="static")
 
 
 def page(request: Request, shown: Page, **known: Any) -> Response:

@@ -1,25 +1,58 @@
 /**
- * Figures as people read them. A name says its unit by its end: `cash_micro`, `price_e4`, `left_ns`.
+ * Figures as people read them. A name says its unit by its end: `cash_micro`, `price_e4`.
  * In: a name and a figure. Out: text, rounded by integers or exact. Never here: an element.
  */
 export const NOTHING = "–";
 
 const LABELS = {
-  ts_ns: "Time", hold_share: "Hold rate", fill_share: "Fill rate", use_share: "In use",
-  at_ns: "Time", id: "Strategy", mask: "Gates failed",
-  codes: "Gates failed", changes: "Life cycle", ok: "Agrees", share: "Share", slug: "Window",
-  kelly_share: "Kelly, advisory", kelly_applied_share: "Kelly, applied", binding: "Binding cap",
-  ev_side: "Side", distance_micro: "Spot above strike", distance_deviations: "In deviations",
-  fair_stderr: "Standard error", scan_age_ns: "Age of the scan", size_hold: "Size held by",
+  ts_ns: "Time",
+  hold_share: "Hold rate",
+  fill_share: "Fill rate",
+  use_share: "In use",
+  at_ns: "Time",
+  id: "Strategy",
+  mask: "Gates failed",
+  codes: "Gates failed",
+  changes: "Life cycle",
+  ok: "Agrees",
+  share: "Share",
+  slug: "Window",
+  kelly_share: "Kelly, advisory",
+  kelly_applied_share: "Kelly, applied",
+  binding: "Binding cap",
+  ev_side: "Side",
+  ev_gross_micro: "Before costs",
+  ev_net_micro: "Expected value",
+  ev_price_micro: "Price",
+  distance_micro: "Spot above strike",
+  distance_deviations: "In deviations",
+  fair_stderr: "Standard error",
+  scan_age_ns: "Age of the scan",
+  size_hold: "Size held by",
 };
-const CAPITALS = { slo: "SLO", ev: "EV", et: "ET", pnl: "P&L", kelly: "Kelly", up: "Up", p50: "median",
-  p95: "p95", p99: "p99", cpu: "CPU", pid: "PID", btc: "BTC", utc: "UTC" };
-const UNITS = /(?:^|_)(micro|e4|e6|e8|ns|ms|s|share)$/;
+const CAPITALS = {
+  slo: "SLO",
+  ev: "EV",
+  et: "ET",
+  pnl: "P&L",
+  kelly: "Kelly",
+  up: "Up",
+  p50: "median",
+  p95: "p95",
+  p99: "p99",
+  cpu: "CPU",
+  pid: "PID",
+  btc: "BTC",
+  utc: "UTC",
+};
+const UNITS = /(?:^|_)(micro|half_e4|e4|e6|e8|ns|ms|s|share|bytes)$/;
 const DOLLARS = /^(spot|reference|strike|final)$/;
 const NUMBERS = /(^|_)(order|pid|seed|posting|fill)$/;
-const WINDOW = /^(\w+)-updown-(\d+[mh])-(\d{10})$/;
+const WINDOW = /\b([a-z]+)-updown-(\d+[mh])-(\d{10})\b/g;
+const MOMENT = /(^|_)(ts|at|start|end|now|since|closed|opened|changed|scanned|refused|entry)_ns$/;
 const SHARES = /(^|_)(shares|size|filled|depth|quantity)_micro$/;
-const SIGNED = /^(?!required|edge_st).*(profit|net|realised|edge|margin|markout|expectancy|distance)/;
+const SIGNED =
+  /^(?!required|edge_st).*(profit|net|gross|realised|edge|margin|markout|expectancy|distance)/;
 
 /** What kind of figure a name stands for. */
 export function unit(name) {
@@ -31,12 +64,17 @@ export function unit(name) {
 }
 
 /** Whether a plus belongs before what is above zero. */
-export const signed = (name) => SIGNED.test(name) && ["micro", "e4", "e8", "ev"].includes(unit(name));
+export const signed = (name) =>
+  SIGNED.test(name) && ["micro", "e4", "e8", "ev"].includes(unit(name));
 
 /** The name in words, without its unit. */
 export function label(name) {
   if (LABELS[name]) return LABELS[name];
-  const words = name.replace(UNITS, "").split("_").map((word) => CAPITALS[word] ?? word);
+  const words = name
+    .replace(UNITS, "")
+    .replace(/^ev_/, "")
+    .split("_")
+    .map((word) => CAPITALS[word] ?? word);
   const text = words.join(" ");
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
@@ -69,13 +107,16 @@ export function span(ns) {
   if (size < 60e9) return `${sign}${(size / 1e9).toFixed(1)} s`;
   const seconds = Math.floor(size / 1e9);
   if (seconds < 3600) return `${sign}${Math.floor(seconds / 60)} min ${two(seconds % 60)} s`;
-  if (seconds < 172800) return `${sign}${Math.floor(seconds / 3600)} h ${two(Math.floor(seconds / 60) % 60)} min`;
+  if (seconds < 172800)
+    return `${sign}${Math.floor(seconds / 3600)} h ${two(Math.floor(seconds / 60) % 60)} min`;
   return `${sign}${Math.floor(seconds / 86400)} d ${Math.floor(seconds / 3600) % 24} h`;
 }
 
 let today = "";
 /** Times of this day are written without their date. */
-export const setToday = (ns) => { today = iso(ns).slice(0, 10); };
+export const setToday = (ns) => {
+  today = iso(ns).slice(0, 10);
+};
 const iso = (ns) => new Date(Number(ns) / 1e6).toISOString();
 
 /** A UTC time; with its date when that is not today's. `digits` of a second: 0 or 3. */
@@ -88,7 +129,7 @@ export function time(ns, digits = 3) {
 const isTime = (ns) => Number(ns) > 1e17;
 const asNs = (ns, name) => {
   if (isTime(ns)) return time(ns, Number(BigInt(ns) % 1_000_000_000n) ? 3 : 0);
-  return !Number(ns) && !/(age|left|latency|lag|behind|budget|for|late)/.test(name) ? NOTHING : span(ns);
+  return MOMENT.test(name) ? NOTHING : span(ns);
 };
 const free = (value) => {
   if (typeof value === "bigint" || Number.isInteger(value)) return plain(fixed(value, 0, 0));
@@ -99,7 +140,10 @@ const free = (value) => {
 const ROUNDED = {
   dollars: (v) => money(fixed(Number(v), 0, Math.abs(v) < 1000 ? 4 : 2)),
   number: String,
-  ev: (v) => money(fixed(v, 6, 4, true)),
+  ev: (v, name) => money(fixed(v, 6, 4, signed(name))),
+  half_e4: (v) => plain(fixed(Number(v) * 5, 5, 5)),
+  bytes: (v) =>
+    Number(v) < 1e9 ? `${(Number(v) / 1e6).toFixed(1)} MB` : `${(Number(v) / 1e9).toFixed(1)} GB`,
   shares: (v) => plain(fixed(v, 6, 2)),
   micro: (v, name) => money(fixed(v, 6, 2, signed(name))),
   e4: (v, name) => plain(fixed(v, 4, 4, signed(name))),
@@ -118,16 +162,21 @@ const EXACT = {
   e4: (v) => money(fixed(v, 4, 4)),
   e6: (v) => plain(fixed(v, 6, 6)),
   e8: (v) => money(fixed(v, 8, 8)),
-  ns: (v) => (isTime(v) ? `${iso(v).slice(0, 19)}.${String(v).slice(-9)} UTC` : `${grouped(String(v))} ns`),
+  ns: (v) =>
+    isTime(v) ? `${iso(v).slice(0, 19)}.${String(v).slice(-9)} UTC` : `${grouped(String(v))} ns`,
 };
 
 /** The figure as it is shown. */
 export function text(name, value) {
   if (value === null || value === undefined || value === "") return NOTHING;
   if (typeof value === "boolean") return value ? "yes" : "no";
-  if (typeof value !== "string" || unit(name) === "dollars") return ROUNDED[unit(name)](value, name);
-  const window = WINDOW.exec(value);
-  return window ? `${window[1].toUpperCase()} ${window[2]} ${time(`${window[3]}000000000`, 0).slice(0, -3)}` : value;
+  if (typeof value !== "string" || unit(name) === "dollars")
+    return ROUNDED[unit(name)](value, name);
+  return value.replace(
+    WINDOW,
+    (_, asset, length, start) =>
+      `${asset.toUpperCase()} ${length} ${time(`${start}000000000`, 0).slice(0, -3)}`,
+  );
 }
 
 /** The figure with every digit that it has, for whoever points at it. */
@@ -137,32 +186,10 @@ export function exact(name, value) {
   return (EXACT[unit(name)] ?? String)(value);
 }
 
-/** Put a figure into an element: text, all digits as title, and the raw figure for programs. */
-export function put(element, name, value) {
-  const shown = text(name, value);
-  if (element.textContent !== shown) element.textContent = shown;
-  element.title = exact(name, value);
-  element.dataset.value = value === null || value === undefined ? "" : String(value);
-  const sign = signed(name) ? Math.sign(Number(value)) : 0;
-  element.classList.toggle("gain", sign > 0);
-  element.classList.toggle("loss", sign < 0);
-}
-
-/** A new element: tag, attributes and properties, children (text is text, never markup). */
-export function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== false && value !== null) element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children);
-  return element;
-}
-
-/** As `make`, for SVG. */
-export function draw(tag, attributes = {}, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
+/** Order of two figures; what is not there comes last. */
+export function compare(a, b) {
+  if (a === null || b === null) return (a === null) - (b === null);
+  if (typeof a === "string" && typeof b === "string")
+    return a.localeCompare(b, "en", { numeric: true });
+  return a < b ? -1 : Number(a > b);
 }

@@ -1,8 +1,9 @@
 /**
  * What stands above every page: mode, freshness, alerts by severity, the clock, and the banner that
- * says when figures are old. In: beats and the topic `alerts`. Never here: a figure without its age.
+ * says when figures are old. In: beats, alerts, the kill switch. Never here: old without age.
  */
-import { make, setToday, span, time } from "./format.js";
+import { make } from "./elements.js";
+import { setToday, span, time } from "./format.js";
 import { link } from "./link.js";
 
 const SEVERITIES = ["critical", "warning", "info"];
@@ -10,8 +11,10 @@ const MARKS = { critical: "▲", warning: "◆", info: "●" };
 const find = (id) => document.getElementById(id);
 let beaten = performance.now();
 
-/** How old what is shown is, in nanoseconds: the link's silence on top of what the server was behind. */
-const ageNs = () => Number(link.beat?.behind_ns ?? 0) + (performance.now() - beaten) * 1e6;
+const silentNs = () => (performance.now() - beaten) * 1e6;
+
+/** How old what is shown is: the link's silence on top of what the server was behind. */
+const ageNs = () => Number(link.beat?.behind_ns ?? 0) + silentNs();
 
 function freshness() {
   const engine = link.beat?.engine;
@@ -25,9 +28,12 @@ function freshness() {
 }
 
 function banner() {
-  const since = link.beat ? `Figures are as of ${time(link.beat.now_ns, 0)} UTC, ${span((performance.now() - beaten) * 1e6)} ago.` : "";
+  const since = link.beat
+    ? `Figures are as of ${time(link.beat.now_ns, 0)} UTC, ${span(silentNs())} ago.`
+    : "";
   if (link.state === "lost") return `Link lost: reconnecting. ${since}`;
-  if (link.state === "out") return `This session is over. Run “fairwind login RUN” for a new link. ${since}`;
+  if (link.state === "out")
+    return `This session is over. Run “fairwind login RUN” for a new link. ${since}`;
   if (link.beat?.engine === "silent" && link.beat.mode !== "REPLAY") {
     return `The engine does not answer. Figures are as of ${time(link.beat.now_ns, 0)} UTC.`;
   }
@@ -47,20 +53,35 @@ function show() {
   find("banner").hidden = !said;
   document.body.dataset.engine = link.beat?.engine ?? "";
   const old = said && link.beat ? `as of ${time(link.beat.now_ns, 0)}` : "";
-  for (const note of document.querySelectorAll(".asof")) if (note.textContent !== old) note.textContent = old;
+  for (const note of document.querySelectorAll(".asof"))
+    if (note.textContent !== old) note.textContent = old;
   if (link.beat) find("clock").textContent = `${time(Math.round(link.nowNs), 0)} UTC`;
 }
 
 /** Counts of alerts that are not resolved, by severity. */
 function counted(shape, error) {
   const rollup = find("rollup");
-  if (!shape || error) { rollup.replaceChildren(make("span", {}, "alerts –")); return; }
+  if (!shape || error) {
+    rollup.replaceChildren(make("span", {}, "alerts –"));
+    return;
+  }
   const at = shape.columns.indexOf("severity");
   const state = shape.columns.indexOf("state");
   const open = shape.rows.filter((row) => row[state] !== "resolved");
-  const counts = SEVERITIES.map((one) => [one, open.filter((row) => row[at] === one).length]).filter(([, n]) => n);
-  const chips = counts.map(([one, n]) => make("span", { class: `chip ${one}`, "data-severity": one, "data-value": n }, `${MARKS[one]} ${n} ${one}`));
-  rollup.replaceChildren(...(chips.length ? chips : [make("span", { class: "quiet" }, "no alerts")]));
+  const counts = SEVERITIES.map((one) => [
+    one,
+    open.filter((row) => row[at] === one).length,
+  ]).filter(([, n]) => n);
+  const chips = counts.map(([one, n]) =>
+    make(
+      "span",
+      { class: `chip ${one}`, "data-severity": one, "data-value": n },
+      `${MARKS[one]} ${n} ${one}`,
+    ),
+  );
+  rollup.replaceChildren(
+    ...(chips.length ? chips : [make("span", { class: "quiet" }, "no alerts")]),
+  );
 }
 
 /** The kill switch is seen on every page. */

@@ -11,7 +11,8 @@ const TOPICS_PER_FRAME = 32;
 /** Integers that a float cannot hold become BigInt, so that no digit is lost. */
 const whole = (_key, value, context) =>
   typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source ?? "")
-    ? BigInt(context.source) : value;
+    ? BigInt(context.source)
+    : value;
 
 class Link extends EventTarget {
   /** connecting, live, lost, or out (the session is over) */
@@ -48,10 +49,14 @@ class Link extends EventTarget {
   }
 
   /** How long nothing has come, in milliseconds. */
-  get silentMs() { return performance.now() - this.#heard; }
+  get silentMs() {
+    return performance.now() - this.#heard;
+  }
 
   /** Whether what is shown is as new as the engine. */
-  get current() { return this.state === "live" && this.beat !== null && this.beat.engine !== "silent"; }
+  get current() {
+    return this.state === "live" && this.beat !== null && this.beat.engine !== "silent";
+  }
 
   /** Market time by the last beat, moved on by the clock while the engine runs. */
   get nowNs() {
@@ -94,7 +99,8 @@ class Link extends EventTarget {
     const now = performance.now();
     const wall = (now - this.#beaten) * 1e6;
     const market = this.beat ? Number(beat.now_ns) - Number(this.beat.now_ns) : 0;
-    if (market > 0 && wall > 5e8) this.#speed = 0.5 * this.#speed + 0.5 * Math.min(market / wall, 1000);
+    if (market > 0 && wall > 5e8)
+      this.#speed = 0.5 * this.#speed + 0.5 * Math.min(market / wall, 1000);
     this.#beaten = now;
     this.beat = beat;
     this.#become("live");

@@ -7,10 +7,14 @@
 export function applied(old, change) {
   if (change.shape) return change;
   switch (old.shape) {
-    case "values": return values(old, change);
-    case "rows": return rows(old, change);
-    case "series": return series(old, change);
-    default: return grid(old, change);
+    case "values":
+      return values(old, change);
+    case "rows":
+      return rows(old, change);
+    case "series":
+      return series(old, change);
+    default:
+      return grid(old, change);
   }
 }
 

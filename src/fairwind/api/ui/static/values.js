@@ -1,8 +1,9 @@
 /**
- * <fw-values topic names="a b" kind="tiles|list" rest>: named figures, with the age of what has one.
+ * <fw-values topic names="a b" kind="tiles|list" rest>: named figures; ages of what has one.
  * <fw-countdown topic>: the time that is left of a window.
  */
-import { label, make, put, span, text } from "./format.js";
+import { make, put } from "./elements.js";
+import { label, span, text } from "./format.js";
 import { link } from "./link.js";
 import { View } from "./view.js";
 
@@ -12,10 +13,13 @@ const COMPANION = /_(age|budget)_ns$/;
 class Values extends View {
   #items = new Map();
 
-  isEmpty({ values }) { return Object.keys(values).length === 0; }
+  isEmpty({ values }) {
+    return Object.keys(values).length === 0;
+  }
 
   draw({ values }) {
-    if (!this.list) this.body.append(this.list = make("dl", { class: this.getAttribute("kind") ?? "tiles" }));
+    if (!this.list)
+      this.body.append((this.list = make("dl", { class: this.getAttribute("kind") ?? "tiles" })));
     for (const name of this.#wanted(values)) this.#item(name, values);
     for (const [name, { box }] of this.#items) box.hidden = !this.#wanted(values).includes(name);
   }
@@ -26,27 +30,38 @@ class Values extends View {
     const skipped = new Set([...named, ...this.names("skip")]);
     const hasOwner = (name) => {
       const owner = name.replace(COMPANION, "");
-      return COMPANION.test(name) && Object.keys(values).some((n) => n !== name && n.replace(BASE, "") === owner);
+      return (
+        COMPANION.test(name) &&
+        Object.keys(values).some((n) => n !== name && n.replace(BASE, "") === owner)
+      );
     };
-    return [...named, ...Object.keys(values).filter((name) => !skipped.has(name) && !hasOwner(name))];
+    return [
+      ...named,
+      ...Object.keys(values).filter((name) => !skipped.has(name) && !hasOwner(name)),
+    ];
   }
 
   #item(name, values) {
     if (!this.#items.has(name)) {
-      const item = { figure: make("dd", { "data-name": name }), age: make("small", { class: "age" }) };
+      const item = {
+        figure: make("dd", { "data-name": name }),
+        age: make("small", { class: "age" }),
+      };
       item.box = make("div", {}, make("dt", {}, label(name)), item.figure, item.age);
       this.#items.set(name, item);
       this.list.append(item.box);
     }
     const { box, figure, age } = this.#items.get(name);
     put(figure, name, values[name]);
-    figure.classList.toggle("words", typeof values[name] === "string" && values[name].length > 14);
+    figure.classList.toggle("words", figure.textContent.length > 11);
     const owner = name.replace(COMPANION, "").replace(BASE, "");
     const ageNs = values[`${owner}_age_ns`];
     const stale = Number(ageNs) > Number(values[`${owner}_budget_ns`]);
     const own = name === `${owner}_age_ns`;
-    age.textContent = ageNs === undefined || ageNs === null || (own && !stale)
-      ? "" : `${stale ? "stale: " : ""}${span(ageNs)} old`;
+    age.textContent =
+      ageNs === undefined || ageNs === null || (own && !stale)
+        ? ""
+        : `${stale ? "stale: " : ""}${span(ageNs)} old`;
     box.classList.toggle("stale", stale);
   }
 }
@@ -62,7 +77,9 @@ class Countdown extends View {
     clearInterval(this.ticking);
   }
 
-  isEmpty({ values }) { return !values.end_ns; }
+  isEmpty({ values }) {
+    return !values.end_ns;
+  }
 
   draw({ values }) {
     if (!this.left) {
@@ -72,15 +89,19 @@ class Countdown extends View {
       this.body.append(this.left, this.bar, this.when);
     }
     const [start, end] = [Number(values.start_ns), Number(values.end_ns)];
-    const leftNs = Math.max(0, end - Math.max(link.nowNs, end - Number(values.left_ns ?? end - link.nowNs)));
+    const leftNs = Math.max(
+      0,
+      end - Math.max(link.nowNs, end - Number(values.left_ns ?? end - link.nowNs)),
+    );
     const seconds = Math.ceil(leftNs / 1e9);
     const shown = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
     this.left.textContent = leftNs ? shown : "ended";
     this.left.title = span(leftNs);
     this.left.dataset.value = String(values.left_ns ?? "");
     this.bar.value = Math.min(1, Math.max(0, 1 - leftNs / (end - start)));
-    this.when.textContent = [values.slug, values.et ?? values.et_label].filter(Boolean).join(" · ")
-      || `ends ${text("end_ns", values.end_ns)} UTC`;
+    this.when.textContent =
+      [values.slug, values.et ?? values.et_label].filter(Boolean).join(" · ") ||
+      `ends ${text("end_ns", values.end_ns)} UTC`;
   }
 }
 

@@ -2,7 +2,7 @@
  * What all elements that show a topic have in common: a heading, and states that look different.
  * In: the attributes topic, label, empty. Out: a panel. Never here: how a shape is drawn.
  */
-import { make } from "./format.js";
+import { make } from "./elements.js";
 import { link } from "./link.js";
 
 /** Base: an element says when its shape is empty, and draws it. */
@@ -17,7 +17,9 @@ export class View extends HTMLElement {
     this.#stop = link.watch(this.getAttribute("topic"), this);
   }
 
-  disconnectedCallback() { this.#stop?.(); }
+  disconnectedCallback() {
+    this.#stop?.();
+  }
 
   /** The link's word; drawn with the next frame of the screen, once. */
   changed(shape, error) {
@@ -29,31 +31,47 @@ export class View extends HTMLElement {
   redraw() {
     if (this.#waiting) return;
     this.#waiting = true;
-    requestAnimationFrame(() => { this.#waiting = false; this.#show(); });
+    requestAnimationFrame(() => {
+      this.#waiting = false;
+      this.#show();
+    });
   }
 
   /** Names of an attribute that lists them. */
-  names(attribute) { return this.getAttribute(attribute)?.trim().split(/\s+/).filter(Boolean) ?? []; }
+  names(attribute) {
+    return this.getAttribute(attribute)?.trim().split(/\s+/).filter(Boolean) ?? [];
+  }
 
-  isEmpty() { return false; }
+  isEmpty() {
+    return false;
+  }
   draw() {}
 
   #build() {
     const label = this.getAttribute("label");
     this.classList.add("panel");
-    this.heading = make("header", {}, make("h2", {}, label ?? ""), make("small", { class: "asof" }));
+    this.heading = make(
+      "header",
+      {},
+      make("h2", {}, label ?? ""),
+      make("small", { class: "asof" }),
+    );
     this.heading.hidden = !label;
     this.body = make("div", { class: "body" });
     this.notice = make("p", { class: "notice" });
     this.replaceChildren(this.heading, this.notice, this.body);
-    if (label) { this.setAttribute("role", "region"); this.setAttribute("aria-label", label); }
+    if (label) {
+      this.setAttribute("role", "region");
+      this.setAttribute("aria-label", label);
+    }
     this.#state("loading", "loading …");
   }
 
   #show() {
     if (this.error) this.#state("error", `Not available: ${this.error}`);
     else if (!this.shape) this.#state("loading", "loading …");
-    else if (this.isEmpty(this.shape)) this.#state("empty", this.getAttribute("empty") ?? "nothing yet");
+    else if (this.isEmpty(this.shape))
+      this.#state("empty", this.getAttribute("empty") ?? "nothing yet");
     else this.#state("ready", "");
     if (this.dataset.state === "ready") this.draw(this.shape);
   }

@@ -1,0 +1,59 @@
+/**
+ * <fw-steps topic>: rows as steps, one after the other, with the latency of each.
+ */
+import { chip, make, put } from "./elements.js";
+import { label, span, text } from "./format.js";
+import { View } from "./view.js";
+
+/** `size_micro=12530000` as it is read; the raw figure is kept for programs. */
+function input(pair) {
+  const [name, raw] = pair.split(/=(.*)/s);
+  const figure = /^-?\d+$/.test(raw) ? BigInt(raw) : /^-?\d*\.\d+$/.test(raw) ? Number(raw) : raw;
+  const value = make("b", { "data-name": name });
+  put(value, name, figure);
+  return make("span", {}, label(name), " ", value);
+}
+
+class Steps extends View {
+  isEmpty({ rows }) {
+    return rows.length === 0;
+  }
+
+  draw({ rows, columns }) {
+    const steps = rows.map((row) =>
+      this.#step(Object.fromEntries(columns.map((name, n) => [name, row[n]]))),
+    );
+    this.body.replaceChildren(make("ol", { class: "steps" }, ...steps));
+  }
+
+  #step(row) {
+    const at = make("time", {});
+    put(at, "at_ns", row.at_ns);
+    const late =
+      row.latency_ns === null || row.latency_ns === undefined ? "" : `+${span(row.latency_ns)}`;
+    const latency = make(
+      "small",
+      { "data-value": String(row.latency_ns ?? ""), title: "after the step before" },
+      late,
+    );
+    const inputs = String(row.inputs ?? "")
+      .split(/[ ,;]+(?=[\w.]+=)/)
+      .filter(Boolean)
+      .map(input);
+    const code = row.code ? [chip(String(row.code))] : [];
+    return make(
+      "li",
+      { "data-part": row.part },
+      make("div", { class: "when" }, at, latency),
+      make(
+        "div",
+        {},
+        make("h3", {}, row.part, " ", ...code),
+        make("p", {}, text("text", row.text)),
+        make("p", { class: "inputs" }, ...inputs),
+      ),
+    );
+  }
+}
+
+customElements.define("fw-steps", Steps);
