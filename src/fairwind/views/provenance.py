@@ -290,7 +290,8 @@ def _result(found: Story) -> Iterator[Step]:
         text = "nothing was filled, so nothing was earned" if over else "nothing is filled yet"
         word = OrderState(int(found.orders[-1]["state"])).name.lower()
         code = None if refused is None else names.hold(int(refused["code"]))
-        yield Step("result", int(found.orders[-1]["ts_ns"]), text, {"net_micro": 0}, code or word)
+        at_ns = max([int(found.orders[-1]["ts_ns"]), *(step.at_ns or 0 for step in final)])
+        yield Step("result", at_ns, text, {"net_micro": 0}, code or word)
         return
     trade = positions.booked(mine, outcome)
     yield Step(
