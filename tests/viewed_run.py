@@ -5,6 +5,7 @@ not, and what views see of it after any number of events, however these come in 
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from fairwind.engine.state import State, fresh
 from fairwind.research import replay, synthetic
 from fairwind.research.replay import Inputs
 from fairwind.run.loop import outputs
+from fairwind.views.shapes import Grid, Rows, Series, Values
 from fairwind.views.told import Look, Told, seconds
+from fairwind.views.topics import snapshot
 from fairwind.views.topics import told as memory
 
 TRADED = ("BTC_5M", "ETH_5M", "BTC_15M")
@@ -97,3 +100,32 @@ def at_random(given: Inputs, seed: int, count: int) -> list[int]:
     """Numbers of events, in order, the last one the end."""
     chosen = np.random.default_rng(seed).integers(1, given.total, count - 1)
     return [*sorted(set(chosen.tolist())), given.total]
+
+
+def table(look: Look, topic: str) -> list[dict[str, Any]]:
+    """The rows of a view, by column."""
+    found = snapshot(look, topic)
+    assert isinstance(found, Rows) and found.total == len(found.rows)
+    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+
+def values(look: Look, topic: str) -> dict[str, Any]:
+    """The figures of a view."""
+    found = snapshot(look, topic)
+    assert isinstance(found, Values)
+    return found.values
+
+
+def series(look: Look, topic: str) -> Series:
+    """The view, whose points are whole."""
+    found = snapshot(look, topic)
+    assert isinstance(found, Series)
+    assert all(len(point) == 1 + len(found.lines) for point in found.points)
+    return found
+
+
+def grid(look: Look, topic: str) -> Grid:
+    """The view."""
+    found = snapshot(look, topic)
+    assert isinstance(found, Grid)
+    return found

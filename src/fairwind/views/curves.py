@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairwind.core.units import PRICE_ONE_E4, SECOND_NS
-from fairwind.engine.state import GRID_E4, STRATEGIES, TOP_LEVEL, State
+from fairwind.engine.state import GRID_E4, POSITIONS, STRATEGIES, TOP_LEVEL, State
 from fairwind.views.ledger import drawdown
 from fairwind.views.names import number_of, of_strategies
 from fairwind.views.shapes import Scalar, Series
@@ -39,6 +39,7 @@ class Samples:
         self._at_ns = np.zeros(SAMPLES_MAX, np.int64)
         self._figures = np.zeros((SAMPLES_MAX, width))
         self._used = 0
+        self._thin: tuple[int, list[int], list[list[float]]] = (-1, [], [])
 
     def put(self, at_ns: int, *figures: float) -> None:
         """The figures now; they replace those of the same second."""
@@ -48,6 +49,7 @@ class Samples:
         elif used == SAMPLES_MAX:
             kept = places(self._at_ns, self._figures, SAMPLES_MAX // 2)
             used = len(kept)
+            self._thin = (-1, [], [])
             self._at_ns[:used], self._figures[:used] = self._at_ns[kept], self._figures[kept]
         self._at_ns[used] = at_ns
         self._figures[used] = figures
@@ -62,12 +64,24 @@ class Samples:
         return not self._used or bool(self._at_ns[self._used - 1] // SECOND_NS < at_ns // SECOND_NS)
 
     def shown(self, most: int = POINTS_MAX) -> tuple[list[int], list[list[float]]]:
-        """Times, and the figures of each, at most about so many; extremes are among them."""
-        at_ns, figures = self._at_ns[: self._used], self._figures[: self._used]
-        kept = places(at_ns, figures, most)
-        times: list[int] = at_ns[kept].tolist()
-        shown: list[list[float]] = figures[kept].tolist()
-        return times, shown
+        """Times, and the figures of each, at most about so many; extremes are among them.
+
+        Seconds that are over are thinned once.
+        """
+        over = max(self._used - 1, 0)
+        if self._thin[0] != over or most != POINTS_MAX:
+            kept = places(self._at_ns[:over], self._figures[:over], most - 1)
+            thin = over, self._at_ns[kept].tolist(), self._figures[kept].tolist()
+            if most != POINTS_MAX:
+                return self._with_last(*thin[1:])
+            self._thin = thin
+        return self._with_last(*self._thin[1:])
+
+    def _with_last(
+        self, times: list[int], figures: list[list[float]]
+    ) -> tuple[list[int], list[list[float]]]:
+        last = slice(max(self._used - 1, 0), self._used)
+        return [*times, *self._at_ns[last].tolist()], [*figures, *self._figures[last].tolist()]
 
 
 def places(at_ns: Ints, figures: Floats, most: int) -> Ints:
@@ -131,7 +145,8 @@ class Curves:
         equity = float(state.record.equity_micro)
         self.equity.put(now_ns, equity, math.nan if lost is None else lost)
         if self._began.any():
-            net = self._booked_micro + unrealised_micro(state).sum(axis=1)
+            net = unrealised_micro(state).sum(axis=1)
+            net += self._booked_micro[: len(net)]
             for strategy in np.flatnonzero(self._began).tolist():
                 self._profit(strategy, now_ns, float(net[strategy]))
         self._sample(state, now_ns)
@@ -157,20 +172,19 @@ class Curves:
         samples.put(now_ns, net, max(self._best_micro[strategy], net) - net)
 
     def _sample(self, state: State, now_ns: int) -> None:
-        record = state.record
-        slots = record.active[: int(record.active_used)]
-        markets = state.array["markets"][0][slots]
-        is_open = (markets["start_ns"] <= now_ns) & (now_ns < markets["end_ns"])
-        opened = {int(row["series"]): row for row in markets[is_open]}
-        sampled = {series: _prices(state, row, now_ns) for series, row in opened.items()}
-        used = int(record.strategies_used)
-        for strategy, series in enumerate(record.strategies["series"][:used].tolist()):
-            for samples, points in zip(
-                (self.prices[strategy], self.fair[strategy]),
-                sampled.get(series, ()),
-                strict=False,
-            ):
-                _put(samples, points)
+        slots, markets = _active(state), state.array["markets"][0]
+        is_open = markets["start_ns"][slots] <= now_ns
+        is_open &= now_ns < markets["end_ns"][slots]
+        sampled = {
+            int(markets["series"][slot]): _prices(state, markets[slot], now_ns)
+            for slot in slots[is_open]
+        }
+        used = int(state.array["strategies_used"][0])
+        for strategy, series in enumerate(state.array["strategies"][0]["series"][:used].tolist()):
+            if series in sampled:
+                prices, fair = sampled[series]
+                _put(self.prices[strategy], prices)
+                _put(self.fair[strategy], fair)
 
 
 def unrealised_micro(state: State) -> Ints:
@@ -179,16 +193,27 @@ def unrealised_micro(state: State) -> Ints:
     At the mid, as the ledger marks it, where an empty side stands at 0 or at 1; without a book at
     cost, which is no profit.
     """
-    slots = state.record.active[: int(state.record.active_used)]
-    market, held = state.array["markets"][0][slots], state.array["positions"][0][:, slots]
-    bid, ask = market["bid"], market["ask"]
+    slots, markets = _active(state), state.array["markets"][0]
+    used = int(state.array["strategies_used"][0])
+    if not state.array["accounts"][0][POSITIONS]:
+        return np.zeros((used, len(slots)), np.int64)
+    bid, ask = markets["bid"][slots], markets["ask"][slots]
     marked = (bid < ask) & ((bid > 0) | (ask < TOP_LEVEL))
     up_half_e4 = (bid + ask) * GRID_E4
-    worth = held["up_micro"] * up_half_e4 // (2 * PRICE_ONE_E4)
-    worth += held["down_micro"] * (2 * PRICE_ONE_E4 - up_half_e4) // (2 * PRICE_ONE_E4)
-    cost = held["up_cost_micro"] + held["down_cost_micro"]
+    rows = state.array["positions"][0][:used]
+    up, down, up_cost, down_cost = (
+        rows[f"{name}_micro"][:, slots] for name in ("up", "down", "up_cost", "down_cost")
+    )
+    worth = up * up_half_e4 // (2 * PRICE_ONE_E4)
+    worth += down * (2 * PRICE_ONE_E4 - up_half_e4) // (2 * PRICE_ONE_E4)
+    cost = up_cost + down_cost
     found: Ints = np.where(marked & (cost != 0), worth - cost, 0)
     return found
+
+
+def _active(state: State) -> Ints:
+    slots: Ints = state.array["active"][0][: state.array["active_used"][0]]
+    return slots
 
 
 def _prices(state: State, market: Any, now_ns: int) -> tuple[list[Scalar], list[Scalar]]:
@@ -262,7 +287,10 @@ def _fair_of(look: Look, argument: str) -> Series:
 
 def _recent(lines: tuple[str, ...], samples: deque[list[Scalar]], now_ns: int) -> Series:
     first = now_ns // SECOND_NS - RECENT_S
-    return Series(lines=lines, points=[point for point in samples if _second(point) > first])
+    points = list(samples)
+    if points and _second(points[0]) <= first:
+        points = [point for point in points if _second(point) > first]
+    return Series(lines=lines, points=points)
 
 
 def _number(argument: str) -> int:

@@ -77,8 +77,9 @@ def _overview(look: Look, _argument: str) -> Values:
     scans, accounts = told.of(Scans), money(look.state)
     total = told.counts["scans"]
     held = sum(scans.held(number) for number in range(len(roster())))
-    markets = record.markets[active(state)]
-    opened = (markets["start_ns"] <= look.now_ns) & (look.now_ns < markets["end_ns"])
+    slots, markets = active(state), state.array["markets"][0]
+    opened = markets["start_ns"][slots] <= look.now_ns
+    opened &= look.now_ns < markets["end_ns"][slots]
     return Values(
         values={
             "equity_micro": accounts.equity_micro,
