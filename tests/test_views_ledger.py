@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from engine_events import START_NS, at, book, listed, reference, resolved, spot, timer
-from views_runs import Puppet, Watched, generated
+from views_runs import PUPPET, Puppet, Watched, generated
 
 from fairwind.core.costs import MICRO_UNITS, PARTS
+from fairwind.core.holds import Hold
 from fairwind.core.outputs import OrderType
 from fairwind.core.units import SECOND_NS
 from fairwind.engine.contract import Wish
@@ -141,16 +142,21 @@ def test_use_of_each_cap_is_what_is_reserved_and_held_in_it(seen: Watched) -> No
     assert found["CAP_STRATEGY BTC_5M"]["limit_micro"] == int(0.35 * equity)
 
 
-def test_the_last_refusal_of_each_cap_is_the_newest_of_the_journal(seen: Watched) -> None:
-    found = {one["bucket"]: one for one in seen.view("risk")}
-    for bit, cap in ((32, "CAP_STRATEGY"), (35, "CAP_CORRELATED")):
-        for one in seen.ask(
-            "SELECT strategy_name AS strategy, outcome_name AS outcome, max(ts_ns) AS ts_ns "
-            f"FROM decisions WHERE (mask >> {bit}) & 1 = 1 GROUP BY ALL"
-        ):
-            name = f"{cap} {one['strategy']}"
-            bucket = name if bit == 32 else f"{name} {one['outcome']}"
-            assert found[bucket]["refused_ns"] >= one["ts_ns"]
+def test_a_cap_shows_the_order_that_it_refused_last(tmp_path: Path) -> None:
+    """Two caps leave 10 dollars of 1 000, and no order is to be below 20."""
+    puppet = Puppet(tmp_path / "run", cap_strategy=0.01, cap_utilization=0.01)
+    puppet.open()
+    puppet.set(at(1), PUPPET, order_min=20.0)
+    puppet.trade(2, 0)
+    puppet.trade(3, 0, side=1)
+    found = puppet.watched.view("risk")
+    puppet.watched.session.close(with_tables=False)
+    newest = puppet.watched.ask("SELECT * FROM decisions ORDER BY ts_ns DESC")[0]
+    refused = {one["bucket"]: (one["refused_ns"], one["refused_order"]) for one in found}
+    both = (newest["ts_ns"], newest["order_id"])
+    assert both[0] == at(3) and newest["mask"] >> Hold.CAP_STRATEGY & 1
+    shown = {bucket: one for bucket, one in refused.items() if one != (None, None)}
+    assert shown == {f"CAP_STRATEGY {PUPPET}": both, "CAP_UTILIZATION everything": both}
 
 
 def test_execution_counts_and_costs_are_those_of_the_journal_and_of_the_report(
