@@ -24,13 +24,15 @@ from fairwind.core.controls import AnyControl, encode
 from fairwind.core.events import Events
 from fairwind.core.units import SECOND_NS
 from fairwind.engine.contract import StrategySpec
-from fairwind.feeds.gamma import Gamma
+from fairwind.feeds.gamma import Gamma, Rest
 from fairwind.feeds.socket import FIRST_WAIT_S, LONGEST_WAIT_S, Frame, Lost
 from fairwind.journal.file import Meta
+from fairwind.run import discovery
 from fairwind.run import paper as loop_on_paper
+from fairwind.run.discovery import RESULT_LATE_NS
 from fairwind.run.inbox import Line
 from fairwind.run.loop import Session
-from fairwind.run.paper import PINGS, RESULT_LATE_NS, SILENT_S, Addresses, Credentials, Paper
+from fairwind.run.paper import PINGS, SILENT_S, Addresses, Credentials, Paper
 from fairwind.world.clock import MarketClock
 from fairwind.world.faults import Fault, Faults, LineName, schedule
 from fairwind.world.faults import Kind as Trouble
@@ -289,12 +291,12 @@ async def _played(session: Session, plan: Plan) -> Played:
     market = Market(Venue(scene.tape, Faults(plan.faults)), clock)
     market.turn(scene.begin_ns)
     client = httpx.AsyncClient(transport=httpx.ASGITransport(Front(market)))
-    gamma = Gamma(URL, client=client, chance=chance)
+    gamma = Gamma(Rest(URL, client=client, chance=chance))
     both = chance.random() < 0.5 or any(one.line is LineName.POLYBOLT for one in plan.faults)
     words = _credentials(market) if both else None
     with (
-        mock.patch.object(loop_on_paper, "Gamma", lambda _url, speed: gamma),
-        mock.patch.object(loop_on_paper, "wanted", lambda _series, now_ns: scene.wanted(now_ns)),
+        mock.patch.object(loop_on_paper, "Gamma", lambda _rest: gamma),
+        mock.patch.object(discovery, "wanted", lambda _series, now_ns: scene.wanted(now_ns)),
     ):
         series = [scene.windows[0].series]
         paper = Paper(session, Addresses(gamma=URL), clock, series, credentials=words)
@@ -324,7 +326,9 @@ def _pace(
         await asyncio.sleep(chance.uniform(*(QUIET_TURN_S if over else plan.turn_s)))
         market.turn(paper.clock.now_ns())
         plan.watch(paper)
-        if over and all(one.number in paper.inbox.resolved for one in paper.followed.values()):
+        if over and all(
+            one.number in paper.inbox.resolved for one in paper.discovery.followed.values()
+        ):
             paper.stop.set()
 
     return pace

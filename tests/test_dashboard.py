@@ -218,9 +218,9 @@ def test_a_window_that_should_be_open_and_is_not_found_is_shown_with_the_reason(
     looking: Looking,
 ) -> None:
     late, coming = "btc-updown-5m-1791158400", "btc-updown-5m-9999999900"
-    looking.paper.missing.update({late: "not listed yet", coming: "not listed yet"})
+    looking.paper.discovery.missing.update({late: "not listed yet", coming: "not listed yet"})
     found = view_of(looking, ADDRESS, {})
-    looking.paper.missing.clear()
+    looking.paper.discovery.missing.clear()
     assert found.missing == ((late, "not listed yet"),)
     assert late in text(found) and coming not in text(found)
 

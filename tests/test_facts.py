@@ -94,11 +94,10 @@ def test_assets_of_open_windows_have_the_ages_of_their_own_streams() -> None:
 
 def test_the_engine_says_where_it_is_and_why_it_does_not_trade() -> None:
     session = opened(deposit=500.0)
-    found = facts.engine(session.state, at(4), trades=0, undurable_ns=7)
+    found = facts.engine(session.state, at(4), trades=0)
     expected = Engine(
         events=session.state.events(),
         lag_ns=3 * SECOND_NS,
-        undurable_ns=7,
         equity_micro=500_000_000,
     )
     assert found == expected

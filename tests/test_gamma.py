@@ -60,7 +60,7 @@ def asked(
 
     async def run() -> T:
         async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
-            return await ask(Gamma(URL, speed=speed, client=client, chance=random.Random(1)))
+            return await ask(Gamma(Rest(URL, speed=speed, client=client, chance=random.Random(1))))
 
     return asyncio.run(run())
 
@@ -259,7 +259,7 @@ def test_the_wait_that_the_venue_asks_for_is_kept_up_to_a_minute(
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(BadInput, match="expected an address"):
-        Gamma(url)
+        Rest(url)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_a_server_that_cannot_be_reached_is_named_with_what_to_do(url: str, said
     async def run() -> str:
         async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            catalogue = Gamma(url.format(port=port), speed=1e6)
+            catalogue = Gamma(Rest(url.format(port=port), speed=1e6))
             with pytest.raises(Fault) as raised:
                 await catalogue.market(SLUG)
             await catalogue.close()
@@ -292,7 +292,7 @@ def test_the_built_in_market_is_found_by_slug_and_by_list() -> None:
     async def run() -> None:
         at_ns, start_ns = window_now()
         async with served(Venue(tape(*listed(at_ns, start_ns)))) as host:
-            catalogue = Gamma(f"http://{host}{GAMMA}")
+            catalogue = Gamma(Rest(f"http://{host}{GAMMA}"))
             name = slug(SERIES, start_ns)
             by_slug = await catalogue.market(name)
             end_s = start_ns // SECOND_NS + 300

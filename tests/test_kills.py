@@ -25,7 +25,7 @@ from fairwind.core.units import SECOND_NS
 from fairwind.research.audit import audit
 from fairwind.research.verify import verify
 from fairwind.run import trading
-from fairwind.run.paper import RESULT_LATE_NS
+from fairwind.run.discovery import RESULT_LATE_NS
 from fairwind.world.serve import Announcement
 
 SEED = 1

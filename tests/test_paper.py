@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -117,7 +118,10 @@ def test_a_machine_whose_clock_is_not_the_venues_does_not_trade() -> None:
 def test_a_full_disk_stops_the_session_and_nothing_is_lost(tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = ("paper", f"--run={run}", "--speed=30", "--for=8m", *MARKET)
-    code, said = ended(begin(*arguments, limit_bytes=150_000))
+    process = begin(*arguments, "--no-pages", limit_bytes=150_000)
+    alerts = alerts_of(started(run, process))
+    code, said = ended(process)
+    assert "DISK_FAULT" in alerts
     assert code == 1 and "error: " in said and "raise the file size limit" in said, said
     verdict = verify(run)
     assert verdict.divergence is None and verdict.events > 100
@@ -125,6 +129,17 @@ def test_a_full_disk_stops_the_session_and_nothing_is_lost(tmp_path: Path) -> No
     assert code == 0, said
     again = verify(run)
     assert again.divergence is None and again.events > verdict.events
+
+
+def alerts_of(address: str) -> set[str]:
+    """All that fired, as somebody hears it who asks twice a second for as long as it is served."""
+    found: set[str] = set()
+    with suppress(URLError, ConnectionError):
+        while True:
+            with urlopen(f"{address}/status", timeout=5) as answer:
+                found |= {one["kind"] for one in json.load(answer)["alerts"]}
+            time.sleep(0.5)
+    return found
 
 
 @contextmanager

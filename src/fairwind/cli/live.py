@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from fairwind.core import clock
 from fairwind.core import config as settings
 from fairwind.core.errors import BadInput
 from fairwind.core.units import SECOND_NS
+from fairwind.journal import file
 from fairwind.research import replay, synthetic
 from fairwind.run import trading
 from fairwind.run.loop import Session
@@ -171,6 +173,7 @@ def _trade(plan: trading.Plan, pages: Pages | None = None, *, stay: bool = False
     """Run a session; say where it is and what it came to."""
     if plan.venue == trading.Venue.POLYMARKET and "--speed=1.0" not in plan.market:
         raise typer.BadParameter("--speed is for the built-in market only")
+    _say_if_continued(plan)
     _prepare()
     session = asyncio.run(_traded(plan, pages, stay))
     shown.print(f"digest   {session.state.digest():016x}")
@@ -204,6 +207,18 @@ async def _traded(plan: trading.Plan, pages: Pages | None, stay: bool) -> Sessio
     finally:
         await pages.close()
     return session
+
+
+def _say_if_continued(plan: trading.Plan) -> None:
+    """A run keeps the market that it began with; whoever names another one is told so."""
+    with suppress(BadInput):
+        source = file.meta_of(plan.run).source
+        if source != trading.source_of(plan):
+            said.print(
+                f"goes on as it began: {source}; other options of a market are not used",
+                markup=False,
+                soft_wrap=True,
+            )
 
 
 async def _interrupted() -> None:

@@ -80,7 +80,9 @@ def view_of(looking: Looking, address: str, per_s: Mapping[str, float]) -> View:
         money=money(state),
         feeds=tuple(_feeds(paper, per_s)),
         missing=tuple(
-            (name, why) for name, why in paper.missing.items() if parse_slug(name)[1] <= now_ns
+            (name, why)
+            for name, why in paper.discovery.missing.items()
+            if parse_slug(name)[1] <= now_ns
         ),
     )
 

@@ -129,17 +129,10 @@ class Rest:
 
 
 class Gamma:
-    """The venue's catalogue of markets. Parameters and errors as for Rest."""
+    """The venue's catalogue of markets. Errors as for Rest."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        speed: float = 1.0,
-        client: httpx.AsyncClient | None = None,
-        chance: random.Random | None = None,
-    ) -> None:
-        self._rest = Rest(url, speed=speed, client=client, chance=chance)
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
 
     async def close(self) -> None:
         """Close all connections."""

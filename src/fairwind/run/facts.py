@@ -60,10 +60,8 @@ def assets(state: State, now_ns: int) -> tuple[Asset, ...]:
     return tuple(found.values())
 
 
-def engine(
-    state: State, now_ns: int, *, trades: int, undurable_ns: int = 0, disk_fault: str = ""
-) -> Engine:
-    """Where the engine is; what it does not know of itself is handed in."""
+def engine(state: State, now_ns: int, *, trades: int) -> Engine:
+    """Where the engine is; of its journal it knows nothing."""
     record = state.record
     held = record.positions[:, active(state)]
     drawdown = "the day's trailing stop" if record["drawdown"] else ""
@@ -71,11 +69,9 @@ def engine(
     return Engine(
         events=state.events(),
         lag_ns=max(now_ns - int(record["now_ns"]), 0),
-        undurable_ns=undurable_ns,
         equity_micro=int(record["equity_micro"]),
         trades=trades,
         open_positions=int((held["up_micro"] > 0).sum() + (held["down_micro"] > 0).sum()),
         halted="by a control" if record["halted"] else drawdown,
         broken=BROKEN.get(broken, "time went backwards") if broken else "",
-        disk_fault=disk_fault,
     )

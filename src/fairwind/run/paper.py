@@ -5,7 +5,7 @@ its inputs are durable. Never here: an order that leaves the process (the engine
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -14,15 +14,14 @@ import msgspec
 from fairwind.core import clock as wall
 from fairwind.core.errors import FairwindError, Fault
 from fairwind.core.events import HORIZONS_S, Events
-from fairwind.core.ids import parse_slug
 from fairwind.core.units import SECOND_NS
 from fairwind.feeds import polymarket
 from fairwind.feeds.books import Market
-from fairwind.feeds.discovery import end_ns, from_gamma, is_over, result_e4, wanted
-from fairwind.feeds.gamma import Gamma, Listing
+from fairwind.feeds.gamma import Gamma, Listing, Rest
 from fairwind.feeds.recorded.raw import GAMMA, Recorder
 from fairwind.feeds.socket import Frame, Lost, Settings, Socket
 from fairwind.run.desk import Desk
+from fairwind.run.discovery import Discovery
 from fairwind.run.inbox import TIMER_NS, Inbox, Line
 from fairwind.run.known import known
 from fairwind.run.loop import Session
@@ -30,11 +29,6 @@ from fairwind.world.clock import MarketClock
 
 TURN_S = 0.01
 """Turns come no faster: what arrives meanwhile shares one commit."""
-REFRESH_NS = SECOND_NS
-"""Windows are looked for on multiples of it, so that a restart changes nothing."""
-RESULT_LATE_NS = 120 * SECOND_NS
-RESULT_EVERY_NS = 30 * SECOND_NS
-"""A result that did not come on the stream by then is asked for, so often."""
 ANSWER_S = 30.0
 SET_NS = SECOND_NS // 2
 SET_BACK_NS = 5 * SECOND_NS
@@ -108,30 +102,27 @@ class Paper:
         self.session = session
         self.clock = clock
         self.stop = asyncio.Event()
-        self.followed: dict[str, Market] = {}
-        self.missing: dict[str, str] = {}
-        """Windows that should be followed and cannot be, and why."""
-        self.followed_ns: dict[str, int] = {}
-        """Since when."""
         self.turned_ns = clock.now_ns()
-        self.looked_ns = clock.now_ns()
-        """When windows were looked for last."""
         self.feeding_since_ns: int | None = None
         """Since when the engine and its journal are at work; None between two turns."""
-        self._series = series
         self._recorder = recorder
         self._real = real
-        self._gamma = Gamma(addresses.gamma, speed=clock.speed)
         self._ready = asyncio.Event()
         self.desk = Desk(clock.now_ns, self._ready.set)
-        self._asked_ns = clock.now_ns() - 1  # what is due at this very moment comes in a turn
-        self._fault: Fault | None = None
-        self._faulty: set[str] = set()
-        self._looking: asyncio.Task[None] | None = None
+        self._heard: set[Line] = set()
+        """Lines whose connection has brought something."""
         key = b"" if credentials is None else _bolt_key(credentials)
         assets = sorted({number // len(HORIZONS_S) for number in series})
         held = known(session.state, session.journal.run)
         self.inbox = Inbox(assets, held, clock.now_ns(), key)
+        self.discovery = Discovery(
+            Gamma(Rest(addresses.gamma, speed=clock.speed)),
+            self.inbox,
+            clock,
+            series,
+            pending=lambda: self.inbox.pending(session.state),
+            listed=self._listed,
+        )
         self.sockets = {
             line: Socket(
                 _settings(line, addresses, clock),
@@ -153,16 +144,14 @@ class Paper:
             async with asyncio.TaskGroup() as readers:
                 reading = [readers.create_task(one.run()) for one in self.sockets.values()]
                 try:
-                    await self._begin()
+                    await self.discovery.begin(self.stop)
                     await self._turns(until_ns, pace)
                 finally:
                     self.stop.set()
                     self.desk.close()
                     for task in reading:
                         task.cancel()
-                    if self._looking is not None:
-                        self._looking.cancel()
-                    await self._gamma.close()
+                    await self.discovery.close()
         except* FairwindError as found:
             raise found.exceptions[0] from None
 
@@ -184,22 +173,6 @@ class Paper:
                 f"expected the market to answer within {ANSWER_S:g} s, found it silent; "
                 "start it again, then continue this run"
             ) from error
-
-    async def _begin(self) -> None:
-        """Follow again what the engine holds, or look for the first time.
-
-        Raises the Fault of a venue that cannot be reached at all.
-        """
-        wished = self.inbox.numbered() or wanted(self._series, self._asked_ns)
-        self._looking = asyncio.create_task(self._look(self._asked_ns, wished))
-        stopped = asyncio.create_task(self.stop.wait())
-        await asyncio.wait((self._looking, stopped), return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if self._looking.done():
-            await self._looking
-            self._looking = None
-        if self._fault is not None and not self.followed:
-            raise self._fault
 
     async def _turns(self, until_ns: int, pace: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -245,7 +218,7 @@ class Paper:
         events = self.inbox.take(found, now_ns, asked)
         if len(events):
             await self._feed(events, payloads, now_ns)
-        await self._follow(now_ns)
+        await self.discovery.follow(now_ns)
         for errand in self.inbox.errands(now_ns):
             if errand.reconnect:
                 self.sockets[errand.line].reconnect(errand.reconnect)
@@ -265,81 +238,26 @@ class Paper:
         self.feeding_since_ns = None
         self.desk.fed(events, first)
 
-    async def _follow(self, now_ns: int) -> None:
-        """Look for windows beside the turns; a market that stands waits for us."""
-        if self._looking is None and now_ns // REFRESH_NS > self._asked_ns // REFRESH_NS:
-            wished = {*self.inbox.numbered(), *wanted(self._series, now_ns)}
-            self._looking = asyncio.create_task(self._look(now_ns, wished))
-        if self._looking is not None and (self.clock.stepped or self._looking.done()):
-            await self._looking
-            self._looking = None
-
-    async def _look(self, now_ns: int, wished: Iterable[str]) -> None:
-        """Follow what is wished, ask for results that did not come, forget the rest."""
-        ask = now_ns // RESULT_EVERY_NS > self._asked_ns // RESULT_EVERY_NS
-        self._asked_ns = now_ns
-        pending = self.inbox.pending(self.session.state)
-        for slug in set(self.missing) - set(wished):
-            del self.missing[slug]
-        for slug in sorted(set(wished) - set(self.followed), key=self._turn_of):
-            listing = await self._listing(slug)
-            if listing is None and slug in self._faulty:
-                break  # the others would fail as well, each after a long wait
-            if listing is not None:
-                number = self.inbox.number(*parse_slug(slug))
-                self.followed[slug] = from_gamma(listing.market, number)
-                self.followed_ns[slug] = self.clock.now_ns()
-                self.inbox.watch(self.followed[slug], self.clock.now_ns())
-        for slug, market in list(self.followed.items()):
-            resolved = market.number in self.inbox.resolved
-            late = not resolved and now_ns > end_ns(market) + RESULT_LATE_NS
-            if late and ask:
-                resolved = await self._result(slug, market)
-            if is_over(end_ns(market), resolved, now_ns) and (
-                resolved or market.number not in pending
-            ):
-                self.inbox.forget(market)
-                del self.followed[slug], self.followed_ns[slug]
-        self.looked_ns = self.clock.now_ns()
-
-    def _turn_of(self, slug: str) -> tuple[bool, int, str]:
-        """What could not be found last is looked for last, else what begins first comes first."""
-        return slug in self._faulty, parse_slug(slug)[1], slug
-
-    async def _result(self, slug: str, market: Market) -> bool:
-        """Ask for a result that did not come; whether there is one."""
-        listing = await self._listing(slug)
-        payout_e4 = None if listing is None else result_e4(listing.market)
-        if payout_e4 is not None:
-            self.inbox.result(market, payout_e4, self.clock.now_ns())
-        return payout_e4 is not None
-
-    async def _listing(self, slug: str) -> Listing | None:
-        """What the venue says about a window; None, and why in `missing`, when it says nothing."""
-        try:
-            listing = await self._gamma.market(slug)
-        except Fault as error:
-            self.missing[slug], self._fault = str(error), error
-            self._faulty.add(slug)
-            return None
-        self._faulty.discard(slug)
-        if listing is None:
-            self.missing[slug] = "not listed yet"
-            return None
-        self.missing.pop(slug, None)
+    def _listed(self, listing: Listing) -> None:
         if self._recorder is not None:
             self._recorder.put(GAMMA, self.clock.now_ns(), listing.payload)
-        return listing
 
     def _record(self, found: Mapping[Line, Sequence[Frame | Lost]]) -> None:
         if self._recorder is None:
             return
         for line, items in found.items():
             for one in items:
-                if isinstance(one, Frame):
-                    self._recorder.put(line, one.ts_ns, one.payload)
-                else:
-                    self._recorder.lost(line, one.ts_ns, one.why)
+                self._put(self._recorder, line, one)
+
+    def _put(self, recorder: Recorder, line: Line, one: Frame | Lost) -> None:
+        if isinstance(one, Lost):
+            self._heard.discard(line)
+            recorder.lost(line, one.ts_ns, one.why)
+            return
+        if line not in self._heard:
+            self._heard.add(line)
+            recorder.connected(line, one.ts_ns)
+        recorder.put(line, one.ts_ns, one.payload)
 
 
 def _settings(line: Line, addresses: Addresses, clock: MarketClock) -> Settings:

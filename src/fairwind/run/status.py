@@ -20,7 +20,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from fairwind.core import clock as wall
-from fairwind.core.errors import BadInput, Fault
+from fairwind.core.errors import BadInput, DiskFault, Fault
 from fairwind.core.ids import parse_slug
 from fairwind.feeds import kpis
 from fairwind.run import desk, facts, health, metrics
@@ -32,6 +32,7 @@ from fairwind.world.serve import FAREWELL_S, Server, bound, gone
 
 LOOK_S = 0.1
 """Looks come no faster in wall time."""
+LAST_WORDS_S = 2.0
 SILENT_S = dict.fromkeys(Line, 5.0) | {Line.MARKET: 12.0}
 """Market time without a frame that is too long; the venue answers pings on the last."""
 SPEED_PER_LIMIT = 10.0
@@ -49,6 +50,7 @@ class Looking:
         self.watch = health.Watch()
         self.beside: list[Callable[[int], health.Part]] = []
         """Parts that others began and know of, at a market time."""
+        self._disk_fault = ""
         self._log = log
         self._began_ns = paper.clock.now_ns()
         self._clock_ns = wall.now_ns() - time.monotonic_ns()
@@ -59,6 +61,12 @@ class Looking:
         while not self.paper.stop.is_set():
             self.status = self.look(self.paper.clock.now_ns())
             await asyncio.sleep(max(LOOK_S, 1.0 / self.paper.clock.speed))
+
+    async def last_words(self, fault: DiskFault) -> None:
+        """Say what the disk did for as long as it takes those who ask now and then to hear it."""
+        self._disk_fault = str(fault)
+        self.status = self.look(self.paper.clock.now_ns())
+        await asyncio.sleep(LAST_WORDS_S)
 
     async def ask(self, request: desk.Request) -> desk.Answer:
         """Do what an operator asks, and log it. Raises as Desk.ask does."""
@@ -84,7 +92,7 @@ class Looking:
 
     def _hold(self) -> None:
         state, now_ns = self.paper.session.state, self.paper.clock.now_ns()
-        followed = self.paper.followed_ns
+        followed = self.paper.discovery.followed_ns
         self._markets = facts.markets(state, followed)
         self._assets = facts.assets(state, now_ns)
         self._engine = facts.engine(state, now_ns, trades=self.told.counts["fills"])
@@ -107,10 +115,15 @@ class Looking:
             ),
             markets=self._markets,
             assets=self._assets,
-            engine=msgspec.structs.replace(self._engine, undurable_ns=undurable_ns, lag_ns=lag_ns),
+            engine=msgspec.structs.replace(
+                self._engine,
+                undurable_ns=undurable_ns,
+                lag_ns=lag_ns,
+                disk_fault=self._disk_fault,
+            ),
             unlisted=tuple(
                 (slug, why)
-                for slug, why in self.paper.missing.items()
+                for slug, why in self.paper.discovery.missing.items()
                 if self._began_ns <= parse_slug(slug)[1] <= now_ns
             ),
             clock_jump_ns=jumped_ns,
@@ -146,10 +159,10 @@ class Looking:
         )
         yield health.Part(
             name="discovery",
-            beat_ns=paper.looked_ns,
+            beat_ns=paper.discovery.looked_ns,
             silent_s=60.0 * slower,
-            events=len(paper.followed),
-            detail=", ".join(sorted(paper.followed)),
+            events=len(paper.discovery.followed),
+            detail=", ".join(sorted(paper.discovery.followed)),
         )
 
 
