@@ -26,7 +26,7 @@ from fairwind import __version__
 from fairwind.core.config import Capital, Config, configure
 from fairwind.core.controls import encode
 from fairwind.core.errors import BadInput, Fault
-from fairwind.core.events import Events
+from fairwind.core.events import Events, empty
 from fairwind.core.ids import series_name
 from fairwind.engine.run import roster
 from fairwind.journal import file
@@ -80,6 +80,8 @@ class HandEngine:
         self.watch = health.Watch()
         self.conditions: list[health.Part] = []
         self.silent = False
+        self.left = empty(0)
+        """What is still to happen, if the test says so."""
         self.token = "hand-engine-token"
         self.loop = asyncio.new_event_loop()
         self.desk = desk.Desk(self.now_ns, lambda: self.loop.call_soon(self._turn))

@@ -24,7 +24,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from fairwind import __version__
-from fairwind.api import controls, routes, wire
+from fairwind.api import controls, past, routes, wire
 from fairwind.api.auth import HEADERS, Door, Guard, cookie_name, secret_of
 from fairwind.api.board import Board
 from fairwind.api.deliver import Delivery
@@ -130,7 +130,9 @@ def application(run: Path, *, port: int = 0, settings: Settings = DEFAULTS) -> F
     state.board.add(Live("delivery", "alerts that were sent to people", lambda _: delivery.view()))
     state.address = f"{scheme}://{(*settings.hosts, settings.host)[0]}:{port}"
     state.cookie = cookie_name(port)
+    state.past = past.Queue()
     app.include_router(routes.router)
+    app.include_router(past.router)
     app.include_router(controls.router)
     if importlib.util.find_spec(UI) is not None:
         importlib.import_module(UI).mount(app)

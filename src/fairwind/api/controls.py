@@ -26,7 +26,14 @@ LOG = logging.getLogger("fairwind.pages")
 router = APIRouter(prefix="/api/controls", tags=["controls"])
 
 Name = Annotated[str, Field(min_length=1, max_length=desk.NAME_MAX)]
-Strategy = Annotated[str, Field(min_length=1, max_length=32)]
+Strategy = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=32,
+        json_schema_extra={"enum": [spec.id for spec in roster()]},
+    ),
+]
 Figure = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Key = Annotated[
@@ -162,7 +169,7 @@ class Asker:
 
 Asked = Annotated[Asker, Depends(Asker)]
 DONE: dict[str, Any] = {
-    "responses": documented(desk.Answer, 401, 403, 409, 422, 429, 503),
+    "responses": documented(desk.Answer, 400, 401, 403, 409, 413, 422, 429, 503),
     "response_class": Response,
 }
 

@@ -26,7 +26,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     sort: str = ""  # a column
     descending: bool = False
     filters: tuple[str, ...] = ()  # `column=value`, or a text that stands in any cell
-    page: int | None = None  # from 0
+    page: int | None = None  # from 1
     size: int = 100
     points: int | None = None  # of a series, at most
 
@@ -37,7 +37,7 @@ def query(
     filter: Annotated[
         list[Text], Parameter(description="column=value, or a text in any cell", max_length=8)
     ] = [],  # noqa: B006
-    page: Annotated[int | None, Parameter(ge=0, le=1_000_000)] = None,
+    page: Annotated[int | None, Parameter(ge=1, le=1_000_000)] = None,
     size: Annotated[int, Parameter(ge=1, le=PAGE_MAX)] = 100,
     points: Annotated[int | None, Parameter(ge=2, le=POINTS_MAX)] = None,
 ) -> Query:
@@ -95,7 +95,7 @@ def _rows(shown: Rows, query: Query) -> Rows:
     elif query.descending:
         rows = rows[::-1]
     if query.page is not None:
-        rows = rows[query.page * query.size : (query.page + 1) * query.size]
+        rows = rows[(query.page - 1) * query.size : query.page * query.size]
     return replace(shown, rows=rows, total=total)
 
 

@@ -17,7 +17,7 @@ from fairwind.api.auth import Door
 from fairwind.api.board import Board, Listed
 from fairwind.api.hub import Hub
 from fairwind.api.queries import Query, chosen, query
-from fairwind.api.wire import Answered, Refusal, answer, documented
+from fairwind.api.wire import Answered, Refusal, answer, documented, documented_text
 from fairwind.core.errors import BadInput
 from fairwind.core.units import SECOND_NS
 from fairwind.run.alerts import Alert, Severity
@@ -149,7 +149,12 @@ async def links(request: Request) -> Response:
     return answer(Link(link=f"{state.address}/login?token={token}", expires_s=int(auth.LINK_S)))
 
 
-@router.get("/login", tags=["session"], response_class=Response)
+@router.get(
+    "/login",
+    tags=["session"],
+    responses=documented_text("text/html", 401, 422, 429),
+    response_class=Response,
+)
 async def login(request: Request, token: str = "") -> Response:
     """Come in by a one-time link, which is burnt by that."""
     state = request.app.state
@@ -181,7 +186,12 @@ async def health(request: Request) -> Response:
     return answer(Alive(not board.failed), 503 if board.failed else 200)
 
 
-@router.get("/metrics", tags=["metrics"], response_class=Response)
+@router.get(
+    "/metrics",
+    tags=["metrics"],
+    responses=documented_text("text/plain", 401),
+    response_class=Response,
+)
 async def metrics(request: Request) -> Response:
     """The engine's metrics and the pages' own, for somebody with a session or the token."""
     state = request.app.state

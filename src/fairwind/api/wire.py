@@ -88,6 +88,7 @@ REFUSALS = {
     403: "another Origin, or no CSRF token",
     404: "there is no such thing",
     409: "the run is over and only shown",
+    413: "the body is too long",
     422: "it is not possible, and why",
     429: "too many; Retry-After says how long to wait",
     500: "a view has a defect, which is in the log",
@@ -102,6 +103,17 @@ def documented(said: type[msgspec.Struct], *refusals: int) -> dict[int | str, di
     _DOCUMENTED.add(said)
     found = {200: ("done", said)} | {one: (REFUSALS[one], Refused) for one in refusals}
     return {status: _content(text, one) for status, (text, one) in found.items()}
+
+
+def documented_text(media_type: str, *refusals: int) -> dict[int | str, dict[str, Any]]:
+    """The same for a route that answers with text."""
+    texts = {200: "done"} | {one: REFUSALS[one] for one in refusals}
+    kinds = {media_type: {"schema": {"type": "string"}}}
+    refused = {one: _content(REFUSALS[one], Refused)["content"] for one in refusals}
+    return {
+        status: {"description": text, "content": kinds | refused.get(status, {})}
+        for status, text in texts.items()
+    }
 
 
 def schemas() -> dict[str, Any]:
