@@ -10,6 +10,7 @@ const SEVERITIES = ["critical", "warning", "info"];
 const MARKS = { critical: "▲", warning: "◆", info: "●" };
 const find = (id) => document.getElementById(id);
 let beaten = performance.now();
+let engineNs = 0; // age of the engine's own word
 
 const silentNs = () => (performance.now() - beaten) * 1e6;
 
@@ -22,7 +23,7 @@ function freshness() {
   if (words) return [words, "bad"];
   if (link.beat.mode === "REPLAY") return ["complete record", "good"];
   if (engine === "over") return ["the run has ended", "calm"];
-  if (engine === "silent") return [`engine silent ${span(ageNs())}`, "bad"];
+  if (engine === "silent") return [`engine silent ${span(engineNs)}`, "bad"];
   const age = ageNs();
   return [`live ${(age / 1e9).toFixed(1)} s`, age > 2e9 ? "warn" : "good"];
 }
@@ -35,7 +36,8 @@ function banner() {
   if (link.state === "out")
     return `This session is over. Run “fairwind login RUN” for a new link. ${since}`;
   if (link.beat?.engine === "silent" && link.beat.mode !== "REPLAY") {
-    return `The engine does not answer. Figures are as of ${time(link.beat.now_ns, 0)} UTC.`;
+    const at = time(link.beat.now_ns, 0);
+    return `The engine does not answer. Figures are as of ${at} UTC, ${span(engineNs)} ago.`;
   }
   return "";
 }
@@ -100,6 +102,11 @@ link.addEventListener("beat", () => {
 link.addEventListener("state", show);
 link.watch("alerts", { changed: counted });
 link.watch("kill", { changed: halted });
+link.watch("engine", {
+  changed: (shape) => {
+    engineNs = Number(shape?.values.status_age_ns ?? 0);
+  },
+});
 setInterval(show, 200);
 
 find("menu").addEventListener("click", ({ currentTarget }) => {

@@ -131,10 +131,10 @@ class Series extends View {
 
   /** The newest figure of each line on the axis, moved apart where they would overlap. */
   #tags(lines, y, bottom) {
-    const newest = (n) => this.points.findLast((point) => point[n + 1] !== null)?.[n + 1];
+    const newest = this.points.at(-1);
     const tags = lines
-      .map((n) => ({ n, figure: newest(n) }))
-      .filter(({ figure }) => figure !== undefined)
+      .map((n) => ({ n, figure: newest[n + 1] }))
+      .filter(({ figure }) => figure !== null)
       .map((tag) => ({ ...tag, y: y(tag.figure) }))
       .sort((a, b) => a.y - b.y);
     return apart(tags, bottom - 2, TAG);
