@@ -91,6 +91,14 @@ def command(*options: str, text: str) -> Iterator[tuple[subprocess.Popen[bytes],
                 process.communicate()
 
 
+def done(*options: str) -> str:
+    """What `fairwind OPTIONS` says; it has to end well."""
+    asked = [sys.executable, "-c", COMMAND, *options]
+    said = subprocess.run(asked, check=False, capture_output=True, text=True, timeout=BEGIN_S)
+    assert said.returncode == 0, said.stdout + said.stderr
+    return said.stdout
+
+
 @contextmanager
 def pages_of(run: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """`fairwind pages RUN`: the process, and a link."""
@@ -165,9 +173,13 @@ class Screen:
             "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
         )
 
+    def ask(self, function: str) -> Any:
+        """What a function of browser.js finds in the page."""
+        return self.page.evaluate(f"({READ}).{function}()")
+
     def panels(self) -> list[Json]:
         """All panels: tag, topic, label, state, notice, and the raw figures that they show."""
-        found: list[Json] = self.page.evaluate(READ)
+        found: list[Json] = self.ask("panels")
         return found
 
     def panel(self, topic: str, tag: str = "") -> Json:
@@ -186,7 +198,10 @@ class Screen:
     def rows(self, topic: str) -> list[dict[str, str]]:
         """The raw figures of a table, as they stand there from above."""
         found = self.panel(topic, "rows")
-        return [{name: cell["value"] for name, cell in row.items()} for _, row in found["rows"]]
+        return [
+            {"key": key} | {name: cell["value"] for name, cell in row.items()}
+            for key, row in found["rows"]
+        ]
 
     def api(self, path: str) -> Any:
         """What the API answers to this session, with every digit."""
