@@ -2,15 +2,15 @@
  * <fw-steps topic>: rows as steps, one after the other, with the latency of each.
  */
 import { chip, make, put } from "./elements.js";
-import { label, span, text } from "./format.js";
+import { label, signed, span, text } from "./format.js";
 import { View } from "./view.js";
 
 /** `size_micro=12530000` as it is read; the raw figure is kept for programs. */
-function input(pair) {
+function input(pair, plus) {
   const [name, raw] = pair.split(/=(.*)/s);
   const figure = /^-?\d+$/.test(raw) ? BigInt(raw) : /^-?\d*\.\d+$/.test(raw) ? Number(raw) : raw;
   const value = make("b", { "data-name": name });
-  put(value, name, figure);
+  put(value, name, figure, plus && signed(name)); // an account has no gain or loss
   return make("span", {}, label(name), " ", value);
 }
 
@@ -39,7 +39,7 @@ class Steps extends View {
     const inputs = String(row.inputs ?? "")
       .split(/[ ,;]+(?=[\w.]+=)/)
       .filter(Boolean)
-      .map(input);
+      .map((pair) => input(pair, row.part !== "posting"));
     const code = row.code ? [chip(String(row.code))] : [];
     return make(
       "li",
