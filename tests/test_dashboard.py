@@ -311,3 +311,9 @@ def test_on_a_terminal_the_last_frame_stays(
 )
 def test_a_figure_is_as_fine_as_it_has_to_be(made: str, wanted: str) -> None:
     assert made == wanted
+
+
+def test_a_link_to_the_pages_stands_in_the_header(seen: View) -> None:
+    link = "http://127.0.0.1:1/login?token=x"
+    assert f"pages {link}" in text(replace(seen, pages=link))
+    assert "pages" not in text(seen).splitlines()[2]

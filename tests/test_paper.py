@@ -18,7 +18,11 @@ from urllib.request import urlopen
 import pytest
 from live_sessions import market
 
+from fairwind.cli import live
 from fairwind.core.errors import Fault
+from fairwind.feeds.recorded import raw
+from fairwind.feeds.recorded.raw import Mark, Record
+from fairwind.journal import file
 from fairwind.research.audit import audit
 from fairwind.research.journaled import result_of_run
 from fairwind.research.verify import verify
@@ -85,7 +89,26 @@ def test_a_session_trades_until_its_end_tells_how_it_is_and_proves_itself(tmp_pa
     assert f"{verdict.digest:016x}" in said
     assert audit(run).first is None
     assert result_of_run(run).tables["scans"].size > 0
-    assert list((run / "frames").iterdir())
+    opened = [one.line for one in records(run) if one.mark == Mark.CONNECTED]
+    assert {"market", "rtds", "coinbase"} <= set(opened)
+
+
+def records(run: Path) -> list[Record]:
+    """What a session has recorded."""
+    return [one for one in raw.read(run / trading.RECORDING) if isinstance(one, Record)]
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_run_that_goes_on_says_what_it_keeps_when_another_market_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], seed: int
+) -> None:
+    plan = trading.Plan(run=tmp_path / "run", market=(f"--seed={seed}",))
+    kept = trading.Plan(run=tmp_path / "run", market=("--seed=0",))
+    meta = file.Meta(code="1", created_ns=1, source=trading.source_of(kept), strategies=())
+    file.Journal(plan.run, meta).close()
+    live.say_if_continued(plan)
+    said = capfd.readouterr().err
+    assert said.startswith("goes on as it began: built-in --seed=0;") if seed else said == ""
 
 
 @pytest.mark.parametrize("way", ["address", "folder", "port", "page"])

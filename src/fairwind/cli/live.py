@@ -173,7 +173,7 @@ def _trade(plan: trading.Plan, pages: Pages | None = None, *, stay: bool = False
     """Run a session; say where it is and what it came to."""
     if plan.venue == trading.Venue.POLYMARKET and "--speed=1.0" not in plan.market:
         raise typer.BadParameter("--speed is for the built-in market only")
-    _say_if_continued(plan)
+    say_if_continued(plan)
     _prepare()
     session = asyncio.run(_traded(plan, pages, stay))
     shown.print(f"digest   {session.state.digest():016x}")
@@ -209,7 +209,7 @@ async def _traded(plan: trading.Plan, pages: Pages | None, stay: bool) -> Sessio
     return session
 
 
-def _say_if_continued(plan: trading.Plan) -> None:
+def say_if_continued(plan: trading.Plan) -> None:
     """A run keeps the market that it began with; whoever names another one is told so."""
     with suppress(BadInput):
         source = file.meta_of(plan.run).source
