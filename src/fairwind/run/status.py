@@ -62,9 +62,11 @@ class Looking:
             self.status = self.look(self.paper.clock.now_ns())
             await asyncio.sleep(max(LOOK_S, 1.0 / self.paper.clock.speed))
 
-    async def last_words(self, fault: DiskFault) -> None:
+    async def last_words(self, error: BaseException) -> None:
         """Say what the disk did for as long as it takes those who ask now and then to hear it."""
-        self._disk_fault = str(fault)
+        if not isinstance(error, DiskFault):
+            return
+        self._disk_fault = str(error)
         self.status = self.look(self.paper.clock.now_ns())
         await asyncio.sleep(LAST_WORDS_S)
 

@@ -114,8 +114,7 @@ async def trade(plan: Plan, watch: Watch) -> Session:
                 await paper.run(_until_ns(plan, place), _pace(paper, place))
             except BaseException as error:
                 log.error("failed", why=str(error), kind=type(error).__name__)
-                if isinstance(error, DiskFault):
-                    await looking.last_words(error)
+                await looking.last_words(error)
                 raise
             digest, unused = f"{session.state.digest():016x}", session.state.unused()
             log.info("stopped", events=session.events, digest=digest, unused=unused)
