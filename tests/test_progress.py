@@ -10,6 +10,7 @@ import pytest
 from conftest import SHARED, needs_shared
 
 from fairwind import cli
+from fairwind.api.ui import reports
 from fairwind.research import checks, progress, verify
 from fairwind.research.progress import POINTS
 
@@ -47,8 +48,9 @@ def test_a_point_that_holds_counts_in_its_phase_only() -> None:
 
 
 def test_json_has_phases_and_points_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checks, "CHECKS", {})
     monkeypatch.setattr(sys, "argv", ["fairwind", "progress", "--json"])
     with pytest.raises(SystemExit) as ended:
@@ -109,3 +111,39 @@ def test_the_check_fails_when_another_machine_says_something_else(
 
 def test_checks_are_for_points_that_there_are() -> None:
     assert set(checks.CHECKS) <= {point.id for point in POINTS}
+
+
+@pytest.mark.parametrize(
+    ("test", "shows"),
+    [
+        ("def test_so(): pass", True),
+        ("def test_not(): assert 1 == 2", False),
+        ("import pytest\ndef test_skips(): pytest.skip('no browser')", False),
+        ("", False),
+    ],
+)
+def test_a_point_is_shown_by_tests_that_ran_and_passed(
+    test: str, shows: bool, tmp_path: Path
+) -> None:
+    place = tmp_path / "test_one.py"
+    place.write_text(test, encoding="utf-8")
+    (tmp_path / "check").mkdir()
+    check = checks.shown_by(str(place))
+    if shows:
+        check(tmp_path / "check")
+    else:
+        with pytest.raises(AssertionError):
+            check(tmp_path / "check")
+
+
+def test_what_was_counted_last_lies_beside_the_runs_where_the_pages_find_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert reports.progress(tmp_path / "runs" / "one") is None
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(checks, "CHECKS", {})
+    monkeypatch.setattr(sys, "argv", ["fairwind", "progress"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    found = reports.progress(tmp_path / "runs" / "one")
+    assert found is not None and found.progress == progress.counted(NONE)

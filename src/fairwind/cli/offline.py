@@ -242,6 +242,7 @@ def progress_command(
     with working("running the checks"):
         held = dict(progress.run_checks())
     found = progress.counted({point.id: fine for point, fine in held.items()})
+    progress.keep(found, Path(settings.Config().run.directory))
     if as_json:
         print(msgspec.json.encode(found).decode())
         return

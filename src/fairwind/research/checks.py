@@ -11,12 +11,15 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 from fairwind.core.config import Config
 from fairwind.journal import log, record
 from fairwind.research import replay, synthetic
 from fairwind.research.verify import verify
 
+ROOT = Path(__file__).parents[3]
+"""Of the checkout, where the tests are."""
 PLAIN_CPU = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "PYTHONHASHSEED": "1"}
 """Makes a process compile for another machine than this one."""
 
@@ -35,6 +38,21 @@ def same_again(folder: Path) -> None:
     divergence = verify(run).divergence
     assert divergence is not None, "a changed byte was not noticed"
     assert divergence.event == event, f"expected event {event}, found {divergence.event}"
+
+
+def shown_by(*tests: str) -> Callable[[Path], None]:
+    """A check that runs tests of this checkout; one that is missing or skipped shows nothing."""
+
+    def check(folder: Path) -> None:
+        told = folder / "tests.xml"
+        options = ("-p", "no:cacheprovider", f"--basetemp={folder / 'tests'}", f"--junitxml={told}")
+        command = [sys.executable, "-m", "pytest", "-q", *options, *tests]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:]
+        cases = ElementTree.parse(told).findall(".//testcase")
+        assert cases and not any(case.findall("skipped") for case in cases), "skipped is not shown"
+
+    return check
 
 
 CHECKS: dict[str, Callable[[Path], None]] = {"N15": same_again}

@@ -8,13 +8,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from fairwind.journal import log
 from fairwind.research import checks
 
 CHECK_SECONDS_MAX = 300
+FILE = "progress.json"
+"""What was counted last, beside the runs, where the pages find it."""
 
 
 class Point(NamedTuple):
@@ -150,6 +154,12 @@ def counted(points: Mapping[str, bool]) -> Progress:
         for phase in _TITLES
     }
     return Progress(phases=phases, points=dict(sorted(points.items())))
+
+
+def keep(found: Progress, folder: Path) -> None:
+    """Leave it where the pages of the runs in `folder` find it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log.write_whole(folder / FILE, msgspec.json.encode(found))
 
 
 def _holds(point: str) -> bool:

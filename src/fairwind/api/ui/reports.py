@@ -11,11 +11,10 @@ import msgspec
 
 from fairwind.core.errors import FairwindError
 from fairwind.journal import file
+from fairwind.research.progress import FILE as PROGRESS
 from fairwind.research.progress import Progress
 
 FILE = "report.html"
-PROGRESS = "progress.json"
-"""Beside the runs: `fairwind progress --json > runs/progress.json` writes it."""
 RUNS_MAX = 200
 
 
