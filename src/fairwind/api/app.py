@@ -21,7 +21,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from fairwind import __version__
 from fairwind.api import controls, past, routes, wire
@@ -30,6 +29,7 @@ from fairwind.api.board import Board
 from fairwind.api.deliver import Delivery
 from fairwind.api.hub import MESSAGE_CHARS_MAX, Hub
 from fairwind.api.live import Live
+from fairwind.api.sockets import Socket
 from fairwind.api.wire import Refusal
 from fairwind.core.config import Target
 from fairwind.core.errors import BadInput
@@ -157,16 +157,6 @@ def place_of(run: Path) -> Place | None:
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise BadInput(f"{path}: expected what the pages write, found: {error}") from error
-
-
-class Socket(WebSocketsSansIOProtocol):
-    """uvicorn's socket, which would wait for ever for a reader who does not read to take the
-    rest: what is left when the application has ended is thrown away."""
-
-    def on_task_complete(self, task: asyncio.Task[None]) -> None:
-        super().on_task_complete(task)
-        if self.transport.get_write_buffer_size():
-            self.loop.call_later(FAREWELL_S, self.transport.abort)
 
 
 @asynccontextmanager

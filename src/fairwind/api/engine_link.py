@@ -13,9 +13,11 @@ from pathlib import Path
 import httpx
 import msgspec
 
+from fairwind.api import line
+from fairwind.api.line import Line
 from fairwind.api.wire import Refusal
 from fairwind.core import clock as wall
-from fairwind.core.errors import BadInput
+from fairwind.core.errors import BadInput, Fault
 from fairwind.run import desk
 from fairwind.run.alerts import Alert, Alerts
 from fairwind.run.desk import Answer, Request, Running
@@ -24,7 +26,6 @@ from fairwind.run.health import HISTORY_SHOWN, Status
 POLL_S = 0.5
 SILENT_S = 2.0
 """A status that is older, in wall time, is an old one."""
-TIMEOUT_S = 1.5
 ANSWER_S = desk.ANSWER_S + 2.0
 LOOPBACK = "http://127.0.0.1:"
 REPLAY = "REPLAY"
@@ -55,7 +56,8 @@ class EngineLink:
         self._running = self._found()
         self._since_s = time.monotonic()
         self._heard_s: float | None = None
-        self._client = httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_S)
+        self._line = Line()
+        self._client = httpx.AsyncClient(trust_env=False, timeout=line.TIMEOUT_S)
 
     @property
     def phase(self) -> Phase:
@@ -125,11 +127,11 @@ class EngineLink:
         if self._running is None or self._running.ended:
             return
         try:
-            said = (await self._get("/status")).content
+            said = await self._line.get(_loopback(self._running), "/status")
             self.status = msgspec.json.decode(said, type=Status)
             self._heard_s, self._problem = time.monotonic(), ""
-        except httpx.HTTPError as error:
-            self._problem = f"no answer ({type(error).__name__})"
+        except Fault as error:
+            self._problem = str(error)
         except msgspec.DecodeError as error:
             self._problem = f"its status does not parse ({error}): is it of another version?"
         except Refusal as refusal:
@@ -138,7 +140,10 @@ class EngineLink:
     async def metrics(self) -> bytes:
         """What the engine says to Prometheus; nothing when it does not answer."""
         try:
-            return (await self._get("/metrics")).content if self.phase == Phase.RUNNING else b""
+            if self._running is None or self.phase != Phase.RUNNING:
+                return b""
+            answer = await self._client.get(f"{_loopback(self._running)}/metrics")
+            return answer.raise_for_status().content
         except (httpx.HTTPError, Refusal):
             return b""
 
@@ -171,13 +176,9 @@ class EngineLink:
             raise Refusal(503, text) from error
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of its connections."""
+        self._line.close()
         await self._client.aclose()
-
-    async def _get(self, path: str) -> httpx.Response:
-        assert self._running is not None
-        answer = await self._client.get(f"{_loopback(self._running)}{path}")
-        return answer.raise_for_status()
 
     def _found(self) -> Running | None:
         try:
