@@ -133,6 +133,7 @@ class Screen:
     """One tab that is logged in. `problems` is what its console shows."""
 
     def __init__(self, browser: Browser, link: str, size: tuple[int, int] = SIZE) -> None:
+        self.browser = browser
         self.base = link.partition("/login")[0]
         width, height = size
         self.context = browser.new_context(viewport={"width": width, "height": height})
@@ -202,6 +203,23 @@ class Screen:
             {"key": key} | {name: cell["value"] for name, cell in row.items()}
             for key, row in found["rows"]
         ]
+
+    def send(self, **fields: str) -> str:
+        """Fill the open dialog and send it; its answer. One that is not sent answers nothing."""
+        dialog = self.page.locator("dialog[open]")
+        for name, text in fields.items():
+            dialog.locator(f"input[name={name}]").fill(text)
+        dialog.locator("button[value=send]").click()
+        if dialog.locator("form:invalid").count():
+            return ""
+        output = dialog.locator("output")
+        until(lambda: output.inner_text().startswith(("Done", "Not done")))
+        return output.inner_text()
+
+    def opacity(self) -> float:
+        """How strong the content of the page is."""
+        script = "getComputedStyle(document.querySelector('main .panel .body')).opacity"
+        return float(self.page.evaluate(script))
 
     def api(self, path: str) -> Any:
         """What the API answers to this session, with every digit."""
