@@ -27,16 +27,9 @@ class Line:
         if address != self._address:
             self.close()
             self._address = address
-        again = self._streams is not None  # the server may have closed what was kept
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                try:
-                    return await self._asked(path)
-                except (OSError, EOFError):
-                    self.close()
-                    if not again:
-                        raise
-                return await self._asked(path)
+                return await self._kept(path)
         except (OSError, EOFError, ValueError) as error:
             self.close()
             raise Fault(f"no answer ({type(error).__name__})") from error
@@ -49,6 +42,16 @@ class Line:
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
+
+    async def _kept(self, path: str) -> bytes:
+        """Ask, and once more if the server had closed what we kept open."""
+        if self._streams is None:
+            return await self._asked(path)
+        try:
+            return await self._asked(path)
+        except (ConnectionError, EOFError):
+            self.close()
+            return await self._asked(path)
 
     async def _asked(self, path: str) -> bytes:
         host, _, port = self._address.removeprefix("http://").partition(":")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 import msgspec
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from fairwind.api.board import Board
 from fairwind.api.wire import Refusal, answer, documented
@@ -51,6 +51,20 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: Rows
 
 
+class Wanted:
+    """Which rows of a table, in what order."""
+
+    def __init__(
+        self,
+        sort: Name = "ts_ns",
+        descending: bool = False,
+        filters: Filters = [],  # noqa: B006
+    ) -> None:
+        self.sort = sort
+        self.descending = descending
+        self.filters = [_filter(text) for text in filters]
+
+
 class Queue:
     """Questions to the tables, one at a time, beside the loop."""
 
@@ -74,22 +88,19 @@ class Queue:
 async def page(
     request: Request,
     table: Table,
-    sort: Name = "ts_ns",
-    descending: bool = False,
-    filters: Filters = [],  # noqa: B006
+    wanted: Annotated[Wanted, Depends()],
     page: Annotated[int, Query(ge=1, le=10_000_000)] = 1,
     size: Annotated[int, Query(ge=1, le=history.SIZE_MAX)] = 100,
 ) -> Response:
     """One page of a table, sorted and filtered where the data lies. Pages count from 1."""
     board: Board = request.app.state.board
-    named = [_filter(text) for text in filters]
     found = await request.app.state.past.ask(
         lambda: history.page(
             board.run,
             table,
-            sort=sort,
-            descending=descending,
-            filters=named,
+            sort=wanted.sort,
+            descending=wanted.descending,
+            filters=wanted.filters,
             page=page,
             size=size,
         )
