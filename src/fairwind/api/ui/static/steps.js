@@ -1,5 +1,6 @@
 /**
- * <fw-steps topic>: rows as steps, one after the other, with the latency of each.
+ * <fw-steps topic past>: rows as steps, one after the other, with the latency of each. What the
+ * topic does not remember is asked for once at the address `past`.
  */
 import { chip, make, put } from "./elements.js";
 import { label, signed, span, text } from "./format.js";
@@ -15,6 +16,21 @@ function input(pair, plus) {
 }
 
 class Steps extends View {
+  #asked = false;
+
+  changed(shape, error) {
+    if (!error) super.changed(shape, error);
+    else if (!this.#asked) this.#ask(error);
+  }
+
+  /** The journal's own story, for as long as the topic has none. */
+  async #ask(error) {
+    this.#asked = true;
+    const answer = await fetch(this.getAttribute("past"));
+    if (answer.ok) super.changed((await answer.json()).snapshot, "");
+    else super.changed(null, error);
+  }
+
   isEmpty({ rows }) {
     return rows.length === 0;
   }
