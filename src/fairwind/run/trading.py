@@ -139,12 +139,21 @@ async def _served(plan: Plan, looking: Looking) -> AsyncIterator[str]:
         failed = ""
         try:
             yield address
-        except FairwindError as error:
-            failed = str(error)
+        except Exception as error:
+            failed = _said(error)
             raise
         finally:
             with suppress(DiskFault):  # the same disk: then the silence has to tell
                 desk.write(plan.run, msgspec.structs.replace(running, ended=True, failed=failed))
+
+
+def _said(error: Exception) -> str:
+    """Why a session ends, in words that are never empty: somebody is told of it."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, FairwindError):
+        return str(error)
+    return f"a defect ({error!r}); the terminal of `fairwind paper` says where"
 
 
 @asynccontextmanager
