@@ -28,6 +28,7 @@ from fairwind.core.controls import encode
 from fairwind.core.errors import BadInput, Fault
 from fairwind.core.events import Events, empty
 from fairwind.core.ids import series_name
+from fairwind.engine.controls import configured
 from fairwind.engine.run import roster
 from fairwind.journal import file
 from fairwind.run import desk, facts, health, metrics
@@ -84,7 +85,11 @@ class HandEngine:
         """What is still to happen, if the test says so."""
         self.token = "hand-engine-token"
         self.loop = asyncio.new_event_loop()
-        self.desk = desk.Desk(self.now_ns, lambda: self.loop.call_soon(self._turn))
+        self.desk = desk.Desk(
+            self.now_ns,
+            lambda: self.loop.call_soon(self._turn),
+            lambda: configured(self.session.state),
+        )
         self._ready = threading.Event()
 
     def now_ns(self) -> int:

@@ -180,6 +180,18 @@ def test_limits_that_are_not_named_stay_as_they_are(both: Both) -> None:
     assert {name: float(after[name]) for name in kept} == kept
 
 
+def test_limits_are_set_on_what_the_engine_has_not_on_what_the_pages_have_seen(both: Both) -> None:
+    board = both.inside.app.state.board
+    board.follower.follow = lambda _for_s: True  # as when they are still reading a long journal
+    for key, limit in (("risk-0001", {"cap_strategy": 0.11}), ("risk-0002", {"cap_family": 0.22})):
+        answer = both.ask("risk", key, confirm="RISK", **limit)
+        assert answer.status_code == 200, answer.text
+    after = both.engine.on_loop(both.engine.session.state.record.copy)
+    assert (float(after["cap_strategy"]), float(after["cap_family"])) == (0.11, 0.22)
+    again = both.ask("risk", "risk-0001", confirm="RISK", cap_strategy=0.11)
+    assert again.status_code == 200 and again.json()["event"] is not None
+
+
 def test_an_alert_is_acknowledged_by_name(both: Both) -> None:
     def trouble() -> None:
         now_ns = both.engine.now_ns()

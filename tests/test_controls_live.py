@@ -240,6 +240,20 @@ def test_engine_json_is_for_its_owner_only_and_says_when_the_session_has_ended(
     assert desk.found(tmp_path) is None
 
 
+def test_a_session_that_a_defect_ends_says_so(tmp_path: Path) -> None:
+    async def work(operator: Operator) -> None:
+        def broken(*_: Any) -> None:
+            raise AssertionError("cash is gone")
+
+        operator.looking.paper.session.feed = broken  # type: ignore[method-assign]
+        await operator.when(lambda: False)
+
+    with pytest.raises(ExceptionGroup):
+        operated(tmp_path / "run", work, "--speed=20")
+    running = desk.found(tmp_path / "run")
+    assert running is not None and running.ended and "cash is gone" in running.failed
+
+
 def halting(number: int) -> Request:
     return Request(key=f"{number}", operator=NAME, control=controls.Halt(reason=f"{number}"))
 
@@ -266,6 +280,42 @@ def test_too_many_controls_for_one_turn_and_those_of_a_session_that_ends_are_tol
             await late
         with pytest.raises(Fault, match="ending"):
             await one.ask(halting(1001), known)
+
+    asyncio.run(work())
+
+
+def test_limits_of_one_turn_add_up() -> None:
+    async def work() -> None:
+        engine = [controls.Configure(latency_ms=1.0)]
+        woken: list[int] = []
+        one = Desk(lambda: 1, lambda: woken.append(1), lambda: engine[0])
+        wishes = (
+            controls.Configure(latency_ms=2.0),
+            desk.Limit(cap_strategy=0.1),
+            controls.Halt(reason="x"),
+            desk.Limit(drawdown_stop=0.2),
+        )
+        asked = [Request(key=f"{n}", operator=NAME, control=w) for n, w in enumerate(wishes)]
+        waiting = [asyncio.create_task(one.ask(wish, Alerts())) for wish in asked]
+        await asyncio.sleep(0)
+        batches = ((["Configure"], True), (["Configure", "Halt"], True), (["Configure"], False))
+        for kinds, goes_on in batches:
+            woken.clear()
+            events, payloads = one.take(5)
+            made = [controls.decode(payload, number) for number, payload in payloads.items()]
+            assert [type(control).__name__ for control in made] == kinds
+            assert bool(woken) == goes_on
+            assert isinstance(made[0], controls.Configure)
+            engine[0] = made[0]
+            one.fed(events, 0)
+        assert len(await asyncio.gather(*waiting)) == len(wishes)
+        assert engine[0] == controls.Configure(
+            operator=NAME, latency_ms=2.0, cap_strategy=0.1, drawdown_stop=0.2
+        )
+        with pytest.raises(BadInput, match="cap_strategy: expected 0 to 1"):
+            await one.ask(
+                Request(key="x", operator=NAME, control=desk.Limit(cap_strategy=2.0)), Alerts()
+            )
 
     asyncio.run(work())
 

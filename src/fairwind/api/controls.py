@@ -5,7 +5,6 @@ Never here: a control that arms live trading, one that is done twice, a dangerou
 """
 
 import logging
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -15,9 +14,6 @@ from fairwind.api.auth import Door
 from fairwind.api.board import Board
 from fairwind.api.wire import Refusal, answer, documented
 from fairwind.core import controls
-from fairwind.core.controls import AnyControl
-from fairwind.core.errors import BadInput
-from fairwind.engine.controls import check
 from fairwind.engine.run import roster
 from fairwind.run import desk
 from fairwind.run.alerts import Kind
@@ -133,15 +129,11 @@ class Asker:
         self._key = key
         self._path = request.url.path
 
-    async def control(self, wish: Wish, make: Callable[[Board], AnyControl]) -> Response:
-        """Have a control done; `make` is called only where there is an engine to ask."""
+    async def control(self, wish: Wish, control: desk.Asked) -> Response:
+        """Have a control done."""
         self._allow()
-        control = make(self._board)
-        try:
-            check(control, roster())
-        except BadInput as error:
-            raise Refusal(422, str(error)) from error
-        request = desk.Request(key=self._key, operator=wish.operator, control=_asked(control))
+        desk.checked(control)
+        request = desk.Request(key=self._key, operator=wish.operator, control=control)
         return await self._send(request)
 
     async def acknowledge(self, wish: AcknowledgeWish) -> Response:
@@ -178,77 +170,57 @@ DONE: dict[str, Any] = {
 async def enable(wish: EnableWish, asked: Asked) -> Response:
     """Switch one strategy on or off for new entries."""
     made = controls.Enable(strategy=wish.strategy, enabled=wish.enabled)
-    return await asked.control(wish, lambda _board: made)
+    return await asked.control(wish, made)
 
 
 @router.post("/parameter", **DONE)
 async def parameter(wish: ParameterWish, asked: Asked) -> Response:
     """Set one parameter of one strategy, within its bounds."""
     made = controls.SetParameter(strategy=wish.strategy, name=wish.name, value=wish.value)
-    return await asked.control(wish, lambda _board: made)
+    return await asked.control(wish, made)
 
 
 @router.post("/multiplier", **DONE)
 async def multiplier(wish: MultiplierWish, asked: Asked) -> Response:
     """Scale one strategy's size, 0 to 2."""
     made = controls.SetMultiplier(strategy=wish.strategy, value=wish.value)
-    return await asked.control(wish, lambda _board: made)
+    return await asked.control(wish, made)
 
 
 @router.post("/risk", **DONE)
 async def risk(wish: RiskWish, asked: Asked) -> Response:
     """Set limits of capital; what is not named stays as it is."""
-    named = wish.model_dump(exclude={"operator", "confirm"}, exclude_none=True)
-    return await asked.control(wish, lambda board: _configured(board, named))
+    made = desk.Limit(**wish.model_dump(exclude={"operator", "confirm"}))
+    return await asked.control(wish, made)
 
 
 @router.post("/halt", **DONE)
 async def halt(wish: HaltWish, asked: Asked) -> Response:
     """Stop all new entries until a resume; resting orders are cancelled."""
-    return await asked.control(wish, lambda _board: controls.Halt(reason=wish.reason))
+    return await asked.control(wish, controls.Halt(reason=wish.reason))
 
 
 @router.post("/resume", **DONE)
 async def resume(wish: ResumeWish, asked: Asked) -> Response:
     """Allow entries again after a halt or a drawdown stop."""
-    return await asked.control(wish, lambda _board: controls.Resume())
+    return await asked.control(wish, controls.Resume())
 
 
 @router.post("/reset", **DONE)
 async def reset(wish: ResetWish, asked: Asked) -> Response:
     """Cancel open orders and forget cooldowns, streaks and counters."""
     made = controls.Reset(force_defaults=wish.force_defaults)
-    return await asked.control(wish, lambda _board: made)
+    return await asked.control(wish, made)
 
 
 @router.post("/deposit", **DONE)
 async def deposit(wish: DepositWish, asked: Asked) -> Response:
     """Add paper money."""
     made = controls.Deposit(amount_micro=wish.amount_micro)
-    return await asked.control(wish, lambda _board: made)
+    return await asked.control(wish, made)
 
 
 @router.post("/acknowledge", **DONE)
 async def acknowledge(wish: AcknowledgeWish, asked: Asked) -> Response:
     """Say that somebody knows of a firing alert."""
     return await asked.acknowledge(wish)
-
-
-def _asked(control: AnyControl) -> desk.Asked:
-    assert isinstance(control, desk.Asked), f"{control} cannot be asked for while a session runs"
-    return control
-
-
-def _configured(board: Board, named: dict[str, float]) -> controls.Configure:
-    """The engine's realism and limits as they are, but for those that are named."""
-    record = board.follower.state.record
-    now: dict[str, Any] = {
-        name: float(record[name]) for name in RiskWish.model_fields.keys() - {"operator", "confirm"}
-    }
-    return controls.Configure(
-        latency_ms=int(record["latency_ns"]) / 1e6,
-        taker_delay=bool(record["taker_delay"]),
-        own_consumption=bool(record["own_consumption"]),
-        queue=bool(record["queue"]),
-        **(now | named),
-    )

@@ -20,8 +20,6 @@ from fairwind.cli.screen import app, shown
 from fairwind.core import controls
 from fairwind.core.config import nearest
 from fairwind.core.errors import BadInput, Fault
-from fairwind.engine.controls import check
-from fairwind.engine.run import roster
 from fairwind.run import desk
 from fairwind.run.alerts import Kind
 from fairwind.run.desk import Acknowledge, Answer, Asked, Request
@@ -60,7 +58,7 @@ def control_command(
     wish = VERBS[verb](given)
     control = None if isinstance(wish, Acknowledge) else wish
     if control is not None:
-        check(control, roster())
+        desk.checked(control)
     if verb in SURE and not yes and sys.stdin.isatty():
         _sure(verb, run)
     request = Request(

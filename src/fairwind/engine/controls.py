@@ -6,6 +6,8 @@ compiled code would have to understand.
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from fairwind.core import controls
 from fairwind.core.controls import AnyControl
 from fairwind.core.errors import BadConfig
@@ -109,6 +111,20 @@ def configure(state: State, control: controls.Configure) -> None:
         record[name] = getattr(control, name)
     for name in ("strategy", "family", "underlying", "direction", "utilization"):
         record[f"cap_{name}"] = getattr(control, f"cap_{name}")
+
+
+def configured(state: State) -> controls.Configure:
+    """What `configure` has set."""
+    record = state.record
+    caps = ("strategy", "family", "underlying", "direction", "utilization")
+    found = controls.Configure(
+        latency_ms=int(record["latency_ns"]) / 1e6,
+        taker_delay=bool(record["taker_delay"]),
+        own_consumption=bool(record["own_consumption"]),
+        queue=bool(record["queue"]),
+        drawdown_stop=float(record["drawdown_stop"]),
+    )
+    return structs.replace(found, **{f"cap_{name}": float(record[f"cap_{name}"]) for name in caps})
 
 
 def move_cash(state: State, out: Out, amount_micro: int, *, deposit: bool) -> None:

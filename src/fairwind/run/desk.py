@@ -39,8 +39,21 @@ OURS = "config"
 """The operator of the controls that a run begins with; nobody else may have this name."""
 FILE = "engine.json"
 
+
+class Limit(controls.Control, frozen=True, kw_only=True):
+    """Set limits of capital; what is not named stays. The journal holds it as a Configure."""
+
+    cap_strategy: float | None = None
+    cap_family: float | None = None
+    cap_underlying: float | None = None
+    cap_direction: float | None = None
+    cap_utilization: float | None = None
+    drawdown_stop: float | None = None
+
+
 Asked = (
-    controls.Configure
+    Limit
+    | controls.Configure
     | controls.Deposit
     | controls.Enable
     | controls.SetParameter
@@ -93,16 +106,23 @@ class Running(Words, frozen=True, kw_only=True):
 
 
 class _Waiting(NamedTuple):
-    control: AnyControl
+    control: Asked
     answer: asyncio.Future[Answer]
 
 
 class Desk:
-    """Takes requests beside the turns. `wake` is called when a control waits for the next one."""
+    """Takes requests beside the turns. `wake` is called when a control waits for the next one;
+    `configured` says between two turns what the engine's limits are."""
 
-    def __init__(self, now_ns: Callable[[], int], wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        now_ns: Callable[[], int],
+        wake: Callable[[], None],
+        configured: Callable[[], controls.Configure] = controls.Configure,
+    ) -> None:
         self._now_ns = now_ns
         self._wake = wake
+        self._configured = configured
         self._waiting: deque[_Waiting] = deque()
         self._taken: list[_Waiting] = []
         self._answers: OrderedDict[str, tuple[Request, asyncio.Future[Answer]]] = OrderedDict()
@@ -127,9 +147,16 @@ class Desk:
             ) from error
 
     def take(self, now_ns: int) -> tuple[Events, dict[int, bytes]]:
-        """The controls that wait, as events of this moment, and their payloads by id."""
-        self._taken, self._waiting = list(self._waiting), deque()
-        encoded = [controls.encode(now_ns, one.control) for one in self._taken]
+        """The controls that wait, as events of this moment, and their payloads by id.
+
+        A Limit opens a batch: it changes some of what the controls before it have set.
+        """
+        assert not self._taken, "the batch before this one is not durable yet"
+        while self._waiting and not (self._taken and isinstance(self._waiting[0].control, Limit)):
+            self._taken.append(self._waiting.popleft())
+        if self._waiting:
+            self._wake()
+        encoded = [controls.encode(now_ns, self._whole(one.control)) for one in self._taken]
         events: Events = np.concatenate([empty(0), *(event for event, _ in encoded)])
         return events, {int(event["price"][0]): payload for event, payload in encoded}
 
@@ -169,12 +196,18 @@ class Desk:
             self._answers.popitem(last=False)
         return answer
 
-    def _queue(self, control: AnyControl, answer: asyncio.Future[Answer]) -> None:
-        check(control, roster())
+    def _queue(self, control: Asked, answer: asyncio.Future[Answer]) -> None:
+        checked(control)
         if len(self._waiting) >= WAITING_MAX:
             raise Fault(f"{WAITING_MAX} controls wait already; ask again when the engine is free")
         self._waiting.append(_Waiting(control, answer))
         self._wake()
+
+    def _whole(self, control: Asked) -> AnyControl:
+        """As the engine takes it."""
+        if not isinstance(control, Limit):
+            return control
+        return structs.replace(self._configured(), operator=control.operator, **_named(control))
 
     def _acknowledge(
         self, what: Acknowledge, operator: str, known: Alerts, answer: asyncio.Future[Answer]
@@ -183,6 +216,18 @@ class Desk:
         if not known.acknowledge(what.kind, what.subject, operator, now_ns):
             raise BadInput(f"no alert {what.kind} of {what.subject!r} fires; look at /status")
         answer.set_result(Answer(event=None, ts_ns=now_ns))
+
+
+def checked(control: Asked) -> None:
+    """BadConfig when the engine could not do it."""
+    if isinstance(control, Limit):
+        control = structs.replace(controls.Configure(), **_named(control))
+    check(control, roster())
+
+
+def _named(limit: Limit) -> dict[str, float]:
+    named = structs.asdict(limit)
+    return {name: one for name, one in named.items() if name != "operator" and one is not None}
 
 
 def may(header: str, token: str) -> bool:

@@ -15,6 +15,7 @@ from fairwind.core import clock as wall
 from fairwind.core.errors import FairwindError, Fault
 from fairwind.core.events import HORIZONS_S, Events
 from fairwind.core.units import SECOND_NS
+from fairwind.engine.controls import configured
 from fairwind.feeds import polymarket
 from fairwind.feeds.books import Market
 from fairwind.feeds.gamma import Gamma, Listing, Rest
@@ -108,7 +109,7 @@ class Paper:
         self._recorder = recorder
         self._real = real
         self._ready = asyncio.Event()
-        self.desk = Desk(clock.now_ns, self._ready.set)
+        self.desk = Desk(clock.now_ns, self._ready.set, lambda: configured(session.state))
         self._heard: set[Line] = set()
         """Lines whose connection has brought something."""
         key = b"" if credentials is None else _bolt_key(credentials)
