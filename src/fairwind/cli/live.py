@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -129,9 +130,7 @@ def paper_command(
     )
     settled = () if config is None else ("--config", str(config))
     beside = Pages(plan.run, (f"--port={pages_port}", *settled)) if pages else None
-    _trade(plan, beside, stay=stay)
-    if run is None:
-        replay.point_latest(plan.run)
+    _trade(plan, beside, stay=stay, latest=run is None)
 
 
 @app.command("record")
@@ -169,26 +168,37 @@ def record_command(
     shown.print(f"frames   {output / trading.RECORDING}", soft_wrap=True)
 
 
-def _trade(plan: trading.Plan, pages: Pages | None = None, *, stay: bool = False) -> None:
-    """Run a session; say where it is and what it came to."""
+def _trade(
+    plan: trading.Plan, pages: Pages | None = None, *, stay: bool = False, latest: bool = False
+) -> None:
+    """Run a session; say where it is and what it came to, before the pages stay."""
     if plan.venue == trading.Venue.POLYMARKET and "--speed=1.0" not in plan.market:
         raise typer.BadParameter("--speed is for the built-in market only")
     say_if_continued(plan)
     _prepare()
-    session = asyncio.run(_traded(plan, pages, stay))
-    shown.print(f"digest   {session.state.digest():016x}")
-    for head, command in (
-        ("run", ""),
-        ("verify", "fairwind verify "),
-        ("report", "fairwind report "),
-    ):
-        shown.print(f"{head:<8} {command}{plan.run}", soft_wrap=True)
+
+    def ended(session: Session) -> None:
+        shown.print(f"digest   {session.state.digest():016x}")
+        for head, command in (
+            ("run", ""),
+            ("verify", "fairwind verify "),
+            ("report", "fairwind report "),
+            ("pages", "fairwind pages "),
+        ):
+            shown.print(f"{head:<8} {command}{plan.run}", soft_wrap=True)
+        if latest:
+            replay.point_latest(plan.run)
+
+    asyncio.run(_traded(plan, pages, ended, stay))
 
 
-async def _traded(plan: trading.Plan, pages: Pages | None, stay: bool) -> Session:
+async def _traded(
+    plan: trading.Plan, pages: Pages | None, ended: Callable[[Session], None], stay: bool
+) -> None:
     """A session with its pages beside it, which trading never waits for."""
     if pages is None:
-        return await trading.trade(plan, watch)
+        ended(await trading.trade(plan, watch))
+        return
 
     async def watched(looking: Looking, address: str) -> None:
         pages.begin()
@@ -200,13 +210,12 @@ async def _traded(plan: trading.Plan, pages: Pages | None, stay: bool) -> Sessio
         await watch(looking, address, lambda: pages.link)
 
     try:
-        session = await trading.trade(plan, watched)
+        ended(await trading.trade(plan, watched))
         if stay:
-            said.print("pages    until ctrl-C", soft_wrap=True)
+            said.print(f"the pages stay up to ctrl-C; a new link: fairwind login {plan.run}")
             await _interrupted()
     finally:
         await pages.close()
-    return session
 
 
 def say_if_continued(plan: trading.Plan) -> None:
