@@ -230,6 +230,38 @@ def test_a_hole_in_the_last_commit_is_a_torn_tail(original: Path, scratch: Path)
     assert journal.damage.cut == len(whole) - end
 
 
+def test_who_reads_a_journal_outlives_the_cut_of_its_torn_tail(tmp_path: Path) -> None:
+    segment = written(tmp_path)
+    whole = segment.stat().st_size
+    with segment.open("ab") as out:
+        out.write(bytes(1 << 20))
+    reader = os.fork()
+    if reader == 0:
+        way = log.walk(tmp_path / "journal")
+        next(way)
+        os.truncate(segment, whole)
+        os._exit(int(not all(isinstance(one, record.Frame) for one in [*way][:-1])))
+    assert os.waitstatus_to_exitcode(os.waitpid(reader, 0)[1]) == 0
+    assert len(contents(tmp_path)) > 6
+
+
+def test_a_reader_that_comes_again_and_again_reads_only_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "SEGMENT_MAX", 8_000)
+    written(tmp_path, batches=20)
+    folder, position = tmp_path / "journal", record.Position()
+    before = len(list(log.walk(folder, position, walked=True)))
+    assert before > 40 and position.segment > 5
+    opened: list[Path] = []
+    real = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, *a, **k: opened.append(path) or real(path, *a, **k)
+    )
+    assert list(log.walk(folder, position, walked=True)) == []
+    assert len(opened) <= 1
+
+
 def test_damage_in_a_sealed_segment_is_never_taken_for_a_torn_tail(tmp_path: Path) -> None:
     segment = written(tmp_path, close=True)
     written(tmp_path, batches=1)

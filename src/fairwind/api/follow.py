@@ -6,6 +6,7 @@ at marks. Never here: a write to the run, an input that is not known to be durab
 
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from fairwind.engine.run import Out
 from fairwind.engine.state import fresh
 from fairwind.journal import file, log
 from fairwind.journal.log import Damage
-from fairwind.journal.record import Kind, Mark, Position, events_of, joined, mark_of
+from fairwind.journal.record import Frame, Kind, Mark, Position, events_of, joined, mark_of
 from fairwind.run.loop import outputs
 from fairwind.views.told import Look, seconds
 from fairwind.views.topics import told
@@ -54,6 +55,8 @@ class Follower:
         """Where replica and journal were found to agree last."""
         self.controls: deque[Given] = deque(maxlen=CONTROLS_MAX)
         self._position = Position()
+        self._way: Iterator[Frame | Damage] | None = None
+        """What is left of a walk that took too long for one slice of time."""
         self._out = Out.fresh()
         self._held: list[Events] = []
         self._waiting = 0
@@ -78,7 +81,9 @@ class Follower:
         Raises Corrupt for a damaged journal, Diverged when the replica says something else.
         """
         until_s = time.monotonic() + for_s
-        for found in log.walk(self.run / "journal", self._position):
+        if self._way is None:
+            self._way = log.walk(self.run / "journal", self._position, walked=True)
+        for found in self._way:
             if isinstance(found, Damage):
                 if not found.torn:
                     raise Corrupt(str(found))
@@ -94,6 +99,7 @@ class Follower:
                 if time.monotonic() > until_s:
                     self._take()
                     return False
+        self._way = None
         self._take()
         return True
 

@@ -172,17 +172,18 @@ class Log:
         self.close()
 
 
-def walk(folder: Path, position: Position | None = None) -> Iterator[Frame | Damage]:
+def walk(
+    folder: Path, position: Position | None = None, *, walked: bool = False
+) -> Iterator[Frame | Damage]:
     """The frames of all whole commits behind `position`, the beginning unless one is given, in
-    order; then, if there is damage, the first of it.
+    order; then, if there is damage, the first of it. `position` is moved along.
 
-    `position` is moved along. Of the segments before it nothing is read but their ends and
-    beginnings, by which the hash chain goes on. Raises Corrupt when they do not fit, or when a
-    segment is missing.
+    Of the segments before it only ends and beginnings are read, by which the hash chain goes on;
+    nothing when the caller has `walked` them. Corrupt when they do not fit, or one is missing.
     """
     position = position or Position()
     paths = segment_paths(folder)
-    for path, after in itertools.pairwise(paths[: position.segment]):
+    for path, after in itertools.pairwise([] if walked else paths[: position.segment]):
         _check_seam(path, after)
     for path in paths[position.segment - (not position.sealed) :]:
         damage = yield from _walk_segment(path, position, path == paths[-1])
@@ -212,8 +213,7 @@ def segment_frames(folder: Path, number: int) -> Iterator[Frame]:
 
 def beginning(folder: Path, number: int) -> Position:
     """Where segment `number` begins, by its own header and the end of the one before."""
-    header = bytes(mapped(segment_path(folder, number))[: record.SEGMENT_HEADER.size])
-    _, _, _, events, chain = record.SEGMENT_HEADER.unpack(header)
+    _, _, _, events, chain = record.SEGMENT_HEADER.unpack(_header(segment_path(folder, number)))
     seal = _seal(segment_path(folder, number - 1)) if number > 1 else None
     commit = seal.commit if seal else 0
     return Position(chain=chain, commit=commit, events=events, segment=number - 1)
@@ -247,6 +247,17 @@ def mapped(path: Path) -> memoryview:
         if path.stat().st_size == 0:
             return memoryview(b"")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def copied(path: Path, start: int) -> memoryview:
+    """Its bytes as they are now, zeros before `start`: the system kills who maps what is cut."""
+    with faults(path), path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= start:
+            return memoryview(b"")
+        data = memoryview(mmap.mmap(-1, size))  # pages that are not written take no room
+        file.seek(start)
+        return data[: start + file.readinto(data[start:])]
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -292,7 +303,7 @@ def _walk_segment(
     path: Path, position: Position, last: bool
 ) -> Generator[Frame, None, Damage | None]:
     """Yields the frames of whole commits and returns the first damage, or None."""
-    data = mapped(path)
+    data = mapped(path) if not last else copied(path, 0 if position.sealed else position.offset)
     commit: list[Frame] = []
     reason = ""
     if position.sealed:
@@ -345,7 +356,7 @@ def _walk_segment(
 
 def _check_seam(path: Path, after: Path) -> None:
     """Corrupt unless the segment `path` ends with the seal that the next one begins behind."""
-    seal, header = _seal(path), mapped(after)[: record.SEGMENT_HEADER.size]
+    seal, header = _seal(path), _header(after)
     if seal is not None and len(header) == record.SEGMENT_HEADER.size:
         number, events = int(after.stem), record.SEGMENT_HEADER.unpack(header)[3]
         if header == record.segment_header(number, events, seal.chain):
@@ -357,10 +368,14 @@ def _check_seam(path: Path, after: Path) -> None:
 
 
 def _seal(path: Path) -> Frame | None:
-    data = mapped(path)
-    offset = len(data) - record.FRAME_HEADER.size
-    frame = record.decode(data, offset) if offset >= record.SEGMENT_HEADER.size else None
+    with faults(path), path.open("rb") as file:
+        file.seek(max(path.stat().st_size - record.FRAME_HEADER.size, record.SEGMENT_HEADER.size))
+        frame = record.decode(memoryview(file.read(record.FRAME_HEADER.size)), 0)
     return frame if frame is not None and frame.kind == Kind.SEAL else None
+
+
+def _header(path: Path) -> bytes:
+    return bytes(mapped(path)[: record.SEGMENT_HEADER.size])  # never cut
 
 
 def _ending(position: Position, more: bool, unfinished: bool, last: bool) -> str:

@@ -46,7 +46,7 @@ class Kind(IntEnum):
 
 
 class Frame(NamedTuple):
-    """One whole frame as it lies in a segment; `payload` is a view of the mapped file."""
+    """One whole frame as it lies in a segment; `payload` is a view of the bytes that were read."""
 
     kind: Kind
     payload: memoryview
@@ -99,7 +99,7 @@ def pack_mark(mark: Mark) -> bytes:
 
 
 def events_of(frame: Frame) -> Events:
-    """The events of an INPUT frame, as a view of the mapped file."""
+    """The events of an INPUT frame, as a view of the bytes that were read."""
     return np.frombuffer(frame.payload, EVENT)
 
 
@@ -109,7 +109,7 @@ def joined(parts: Sequence[NDArray[Any]], dtype: np.dtype[np.void] = EVENT) -> N
 
 
 def rows_of(frame: Frame) -> tuple[str, NDArray[Any]]:
-    """Table name and rows of an OUTPUT frame, as a view of the mapped file."""
+    """Table name and rows of an OUTPUT frame, as a view of the bytes that were read."""
     number, count = _OUTPUT.unpack_from(frame.payload)
     table = _NAMES[number]
     return table, np.frombuffer(frame.payload, TABLES[table], count, _OUTPUT.size)
