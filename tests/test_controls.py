@@ -90,6 +90,21 @@ def test_the_engine_passes_over_a_control_that_cannot_be_followed_and_counts_it(
     assert remembered(session, "refused_controls") == before
 
 
+def test_more_money_than_can_be_counted_is_passed_over() -> None:
+    session = Session()
+    session.open()
+    session.record.peak_micro = int(session.record.equity_micro) * 10_000
+    before = remembered(session)
+    session.control(at(1), Deposit(amount_micro=10**15))
+    assert session.record.refused_controls == 1
+    assert remembered(session, "refused_controls") == before
+    session.record.peak_micro = session.record.equity_micro
+    for number in range(1_100):
+        session.control(at(2 + number), Deposit(amount_micro=10**15))
+    assert 1 < session.record.refused_controls < 1_100
+    assert 10**18 - 10**15 <= session.record.equity_micro <= 10**18
+
+
 def remembered(session: Session, *besides: str) -> bytes:
     """The whole state but its progress counters."""
     array = np.frombuffer(snapshot(session.state), np.uint8, offset=16).copy()

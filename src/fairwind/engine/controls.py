@@ -84,6 +84,8 @@ def change(state: State, out: Out, control: AnyControl, specs: Sequence[Strategy
                 defaults(state, specs)
 
 
+MONEY_MAX = 10**18
+"""Micro-dollars that a run holds, so that no sum of them outgrows 64 bits."""
 _BOUNDS = {
     "latency_ms": 60_000.0,
     "cap_strategy": 1.0,
@@ -137,9 +139,12 @@ def move_cash(state: State, out: Out, amount_micro: int, *, deposit: bool) -> No
     change = amount_micro if deposit else -amount_micro
     risk.mark(record)
     before, peak = int(record["equity_micro"]), int(record["peak_micro"])
-    ledger.move_cash(record, out.record, fact, change)
     if before > 0:  # the stop is a ratio, so paying in or out leaves it as near as it was
-        record["peak_micro"] = peak * (before + change) // before
+        peak = peak * (before + change) // before
+    if max(free + change, peak) > MONEY_MAX:
+        raise BadConfig(f"deposit: expected at most {MONEY_MAX} micro-dollars in all, found more")
+    ledger.move_cash(record, out.record, fact, change)
+    record["peak_micro"] = peak
     risk.mark(record)
 
 
