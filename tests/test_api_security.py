@@ -224,6 +224,16 @@ def test_the_cookie_is_for_this_server_only_and_no_script_reads_it(entered: Insi
     assert "Secure" in said.split("; ")
 
 
+@pytest.mark.parametrize("other", ['prefs={"a": 1}', "a b=1", "theme=dark mode", "\xe9=1", "x"])
+def test_a_cookie_of_another_server_of_this_machine_ends_no_session(
+    entered: Inside, other: str
+) -> None:
+    name = f"fairwind_{PORT}"
+    cookie = f"{other}; {name}={entered.client.cookies[name]}; z=1".encode("latin-1")
+    stranger = TestClient(entered.app, base_url=HERE)
+    assert stranger.get("/api/session", headers={"Cookie": cookie}).status_code == 200
+
+
 def test_a_body_that_is_too_long_is_not_read(entered: Inside) -> None:
     headers = {**entered.headers, "Idempotency-Key": "12345678"}
     long = b'{"operator": "' + b"x" * 100_000

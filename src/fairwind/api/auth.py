@@ -10,12 +10,12 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import NamedTuple
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -227,11 +227,9 @@ def _hashed(token: str) -> bytes:
 
 
 def _cookie_of(headers: Headers, name: str) -> str:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return ""
-    return "" if found is None else found.value
+    """As browsers write it: other servers of this machine share the header, and need not follow
+    the grammar that the standard library insists on."""
+    return cookie_parser(headers.get("cookie", "")).get(name, "")
 
 
 def _said(scope: Scope, refusal: Refusal) -> Response:
