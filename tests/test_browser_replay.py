@@ -187,6 +187,14 @@ def test_the_overview_is_what_journal_api_and_terminal_say(screen: Screen, run: 
         assert shown[name]["value"] == str(report[name])
 
 
+def test_shares_are_never_written_as_dollars(screen: Screen) -> None:
+    screen.open("/ledger")
+    rows = screen.panel("reconciliation")["rows"]
+    texts = {key: figures["found_micro"]["text"] for key, figures in rows}
+    assert ["$" not in text for key, text in texts.items() if key.startswith("shares ")] == [True]
+    assert sum("$" in text for text in texts.values()) == len(texts) - 1
+
+
 def test_the_table_of_strategies_is_what_the_report_says(screen: Screen, run: Path) -> None:
     report = reported(run)["strategies"]
     screen.open("/")

@@ -132,13 +132,19 @@ def _posting(look: Look, numbered: tuple[int, np.void]) -> list[Scalar]:
 def _reconciliation(look: Look, _argument: str) -> Rows:
     """Each invariant with both of its sides, from tables that are kept apart from each other."""
     rows: list[list[Scalar]] = [
-        [name, expected, found, found - expected, found == expected]
+        [name, _unit(name), expected, found, found - expected, found == expected]
         for name, expected, found in _invariants(look)
     ]
     cash = int(look.state.record.accounts[CASH])
-    rows.append(["cash is not below zero", 0, cash, min(cash, 0), cash >= 0])
-    columns = ("invariant", "expected_micro", "found_micro", "difference_micro", "ok")
+    lowest = "cash is not below zero"
+    rows.append([lowest, _unit(lowest), 0, cash, min(cash, 0), cash >= 0])
+    columns = ("invariant", "unit", "expected_micro", "found_micro", "difference_micro", "ok")
     return Rows(key="invariant", columns=columns, rows=rows, total=len(rows))
+
+
+def _unit(invariant: str) -> str:
+    """What its two sides are millionths of."""
+    return "shares" if invariant.startswith("shares ") else "dollars"
 
 
 def _invariants(look: Look) -> list[tuple[str, int, int]]:

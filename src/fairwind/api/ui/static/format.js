@@ -15,6 +15,7 @@ const LABELS = {
   codes: "Gates failed",
   changes: "Life cycle",
   ok: "Agrees",
+  payout_e4: "A share pays",
   share: "Share",
   slug: "Window",
   kelly_share: "Kelly, advisory",

@@ -157,7 +157,9 @@ class Rows extends View {
   #cell(name, record) {
     const value = record[name];
     const cell = make("td", { "data-column": name, class: this.#style(name) });
-    put(cell, name, value, !this.hasAttribute("accounts") && signed(name));
+    const shares = record.unit === "shares" && name.endsWith("_micro");
+    const as = shares ? name.replace("_micro", "_shares_micro") : name;
+    put(cell, as, value, !this.hasAttribute("accounts") && signed(as));
     const target = this.names("link").find((one) => one.startsWith(`${name}:`));
     if (target && value !== null) {
       const href = target
