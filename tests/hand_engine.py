@@ -125,9 +125,11 @@ class HandEngine:
         self.session.feed(events, payloads)
         self.desk.fed(events, first)
 
-    async def _status(self, _request: Request) -> Response:
+    async def _status(self, request: Request) -> Response:
         while self.silent:
             await asyncio.sleep(0.05)
+        if not desk.may(request.headers.get("Authorization", ""), self.token):
+            return PlainTextResponse("expected the token\n", 401)
         return Response(msgspec.json.encode(self.status()), media_type="application/json")
 
     async def _figures(self, _request: Request) -> Response:

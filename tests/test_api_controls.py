@@ -10,6 +10,7 @@ from hand_engine import HandEngine, finished, made, trading, wait_for
 from msgspec.structs import replace
 
 from fairwind.api.app import application
+from fairwind.api.engine_link import SILENT_S
 from fairwind.core import controls
 from fairwind.core.errors import BadInput, Diverged
 from fairwind.engine.run import roster
@@ -242,6 +243,27 @@ def test_a_process_that_is_gone_is_silent_and_takes_no_controls(both: Both) -> N
     wait_for(lambda: link.phase == "silent")
     assert "its process has ended" in link.why
     assert both.ask("resume", "gone-0001", confirm="RESUME").status_code == 503
+
+
+def test_an_engine_that_took_the_port_of_a_dead_one_is_not_taken_for_it(both: Both) -> None:
+    link = both.inside.app.state.board.engine
+    desk.write(both.engine.run, replace(both.engine.place, token="of a session that was killed"))
+    wait_for(lambda: link.phase == "silent")
+    assert "another program answers at its address" in link.why
+    assert link.status is None
+
+
+def test_a_run_that_goes_on_is_not_silent_before_its_session_had_time_to_answer(
+    both: Both,
+) -> None:
+    link = both.inside.app.state.board.engine
+    desk.write(both.engine.run, replace(both.engine.place, ended=True))
+    wait_for(lambda: link.phase == "over" and link.silent_s > SILENT_S + 0.5)
+    both.engine.silent, both.engine.token = True, "of the next session"
+    desk.write(both.engine.run, replace(both.engine.place, token=both.engine.token))
+    wait_for(lambda: link.mode == "PAPER")
+    assert link.phase == "running"
+    wait_for(lambda: link.phase == "silent")
 
 
 def test_the_engine_s_token_is_sent_to_this_machine_only(both: Both) -> None:

@@ -183,6 +183,16 @@ def test_what_cannot_be_done_is_refused_with_the_reason_and_is_not_journaled(
         for token in ("", "Bearer", "Bearer wrong", "Basic x", f"{operator.running.token}"):
             body = {"key": "k", "operator": NAME, "control": HALT}
             assert (await operator.post(body, Authorization=token)).status_code == 401
+        for path in ("status", "metrics"):
+            place = f"{operator.running.address}/{path}"
+            async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+                for headers, code in (
+                    ({}, 200),
+                    ({"Authorization": f"Bearer {operator.running.token}"}, 200),
+                    ({"Authorization": "Bearer of another session"}, 401),
+                    ({"Host": "rebound.example"}, 400),
+                ):
+                    assert (await client.get(place, headers=headers)).status_code == code, headers
         known = {"kind": "FEED_DOWN", "subject": "nobody"}
         answer = await operator.post({"key": "k", "operator": NAME, "acknowledge": known})
         assert answer.status_code == 422 and "no alert FEED_DOWN" in answer.text

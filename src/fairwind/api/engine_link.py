@@ -123,11 +123,14 @@ class EngineLink:
     async def look(self) -> None:
         """Ask once how the engine is."""
         self.looks += 1
-        self._running = self._found()
+        self._running, before = self._found(), self._running
         if self._running is None or self._running.ended:
             return
+        if before is not None and before.token != self._running.token:  # a session goes on with it
+            self.status, self._heard_s, self._since_s = None, None, time.monotonic()
         try:
-            said = await self._line.get(_loopback(self._running), "/status")
+            running = self._running
+            said = await self._line.get(_loopback(running), "/status", running.token)
             self.status = msgspec.json.decode(said, type=Status)
             self._heard_s, self._problem = time.monotonic(), ""
         except Fault as error:
@@ -142,7 +145,9 @@ class EngineLink:
         try:
             if self._running is None or self.phase != Phase.RUNNING:
                 return b""
-            answer = await self._client.get(f"{_loopback(self._running)}/metrics")
+            headers = {"Authorization": f"Bearer {self._running.token}"}
+            address = f"{_loopback(self._running)}/metrics"
+            answer = await self._client.get(address, headers=headers)
             return answer.raise_for_status().content
         except (httpx.HTTPError, Refusal):
             return b""

@@ -19,18 +19,19 @@ class Line:
     """Keeps its connection between questions; not for two at a time."""
 
     def __init__(self) -> None:
-        self._address = ""
+        self._address = self._token = ""
         self._streams: _Streams | None = None
 
-    async def get(self, address: str, path: str) -> bytes:
+    async def get(self, address: str, path: str, token: str) -> bytes:
         """The body of an answer with status 200. Fault for any other, or none in time."""
         if address != self._address:
             self.close()
             self._address = address
+        self._token = token
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await self._kept(path)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             self.close()
             raise Fault(f"no answer ({type(error).__name__})") from error
         except BaseException:
@@ -58,8 +59,11 @@ class Line:
         if self._streams is None:
             self._streams = await asyncio.open_connection(host, int(port))
         reader, writer = self._streams
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+        asked = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n"
+        writer.write(f"{asked}Authorization: Bearer {self._token}\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"HTTP/1.1 401 "):
+            raise Fault(f"another program answers at its address {self._address}")
         length = _LENGTH.search(head)
         if not head.startswith(b"HTTP/1.1 200 ") or length is None:
             raise ValueError(f"expected an answer with its length, found {head[:80]!r}")

@@ -15,6 +15,8 @@ import structlog
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -28,7 +30,7 @@ from fairwind.run.alerts import Severity, State
 from fairwind.run.inbox import TIMER_NS, Line
 from fairwind.run.paper import Paper
 from fairwind.views.told import Told
-from fairwind.world.serve import FAREWELL_S, Server, bound, gone
+from fairwind.world.serve import FAREWELL_S, LOOPBACK, Server, bound, gone
 
 LOOK_S = 0.1
 """Looks come no faster in wall time."""
@@ -171,20 +173,31 @@ class Looking:
 @asynccontextmanager
 async def served(looking: Looking, port: int, token: str) -> AsyncIterator[str]:
     """Serve `/status`, `/metrics` and, to whoever has the token, `/controls` on a port of
-    loopback, 0 for any; gives their address.
+    loopback, 0 for any; gives their address. Who comes with the token of another session is told
+    so: ports are used again.
 
     Raises Fault when the port is in use.
     """
 
-    async def status(_request: Request) -> Response:
+    refused = PlainTextResponse(f"expected the token of {desk.FILE}\n", 401)
+
+    def is_astray(request: Request) -> bool:
+        given = request.headers.get("Authorization")
+        return given is not None and not desk.may(given, token)
+
+    async def status(request: Request) -> Response:
+        if is_astray(request):
+            return refused
         return Response(msgspec.json.encode(looking.status), media_type="application/json")
 
-    async def figures(_request: Request) -> Response:
+    async def figures(request: Request) -> Response:
+        if is_astray(request):
+            return refused
         return Response(metrics.exposition(looking.status), media_type=CONTENT_TYPE_LATEST)
 
     async def asked(request: Request) -> Response:
         if not desk.may(request.headers.get("Authorization", ""), token):
-            return PlainTextResponse(f"expected the token of {desk.FILE}\n", 401)
+            return refused
         try:
             answer = await looking.ask(await desk.read(request.stream()))
         except BadInput as error:
@@ -198,7 +211,8 @@ async def served(looking: Looking, port: int, token: str) -> AsyncIterator[str]:
         Route("/metrics", figures),
         Route("/controls", asked, methods=["POST"]),
     ]
-    app = Starlette(routes=routes, exception_handlers={ClientDisconnect: gone})
+    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])
+    app = Starlette(routes=routes, middleware=[hosts], exception_handlers={ClientDisconnect: gone})
     with bound(port) as listening:
         ready = asyncio.Event()
         config = uvicorn.Config(
