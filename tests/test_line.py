@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -24,6 +25,7 @@ def asked(answer: Answer, times: int = 1) -> list[bytes]:
         finally:
             line.close()
             server.close()
+            await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
 
     return asyncio.run(work())
 
@@ -56,9 +58,12 @@ def test_a_connection_is_kept_and_made_anew_when_the_server_closed_it() -> None:
     ids=lambda said: str(said[:40]),
 )
 def test_whoever_else_has_the_port_is_a_fault_and_no_defect(said: bytes) -> None:
-    async def other(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
         writer.write(said)
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
     with pytest.raises(Fault):
         asked(other)
