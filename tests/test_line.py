@@ -25,7 +25,8 @@ def asked(answer: Answer, times: int = 1) -> list[bytes]:
         finally:
             line.close()
             server.close()
-            await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.gather(*left, return_exceptions=True)
 
     return asyncio.run(work())
 
