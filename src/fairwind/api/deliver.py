@@ -261,7 +261,8 @@ class Delivery:
         if not self._path.exists():
             return []
         with faults(self._path):
-            lines = self._path.read_text(encoding="utf-8").splitlines()[-SENT_MAX:]
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+            lines = text.splitlines()[-SENT_MAX:]
         pairs = (line.partition("\t") for line in lines)
         return [(name, message) for name, tab, message in pairs if tab]
 

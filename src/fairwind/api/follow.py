@@ -14,10 +14,10 @@ import numpy as np
 
 from fairwind.core import controls
 from fairwind.core.controls import AnyControl
-from fairwind.core.errors import Corrupt, Diverged
+from fairwind.core.errors import BadInput, Corrupt, Diverged
 from fairwind.core.events import EVENT, Events
 from fairwind.core.events import Kind as EventKind
-from fairwind.engine.run import Out
+from fairwind.engine.run import Out, roster
 from fairwind.engine.state import fresh
 from fairwind.journal import file, log
 from fairwind.journal.log import Damage
@@ -43,12 +43,18 @@ class Given(NamedTuple):
 class Follower:
     """A replica of a run's engine, and the memory of its views.
 
-    Raises BadInput when `run` is no run of this layout, Corrupt when it is damaged.
+    Raises BadInput when `run` is no run of this layout and roster, Corrupt when it is damaged.
     """
 
     def __init__(self, run: Path) -> None:
         self.run = run
         self.meta = file.meta_of(run)
+        ours = tuple(spec.id for spec in roster())
+        if self.meta.strategies != ours:
+            raise BadInput(
+                f"{run}: expected a run of {', '.join(ours)}, found one of "
+                f"{', '.join(self.meta.strategies)}; look at it with Fairwind {self.meta.code}"
+            )
         self.state = fresh()
         self.told = told()
         self.mark = Mark(0, self.state.digest())
@@ -82,6 +88,10 @@ class Follower:
         """
         until_s = time.monotonic() + for_s
         if self._way is None:
+            if not (self.run / "journal").is_dir():
+                raise Corrupt(
+                    f"{self.run}: expected its journal, found none any more; bring it back"
+                )
             self._way = log.walk(self.run / "journal", self._position, walked=True)
         for found in self._way:
             if isinstance(found, Damage):
