@@ -248,6 +248,8 @@ def test_logins_are_counted_for_each_client(entered: Inside) -> None:
     assert found[10:] == [429] * 2
     other = TestClient(entered.app, base_url=HERE, client=("10.0.0.2", 1))
     assert other.get("/login?token=guess").status_code == 401
+    right = stranger.get("/login", params={"token": entered.app.state.door.link()})
+    assert right.status_code == 200, "guesses of others lock nobody out"
 
 
 def test_an_allowance_comes_back_with_time_and_remembers_few_clients() -> None:

@@ -162,9 +162,9 @@ async def login(request: Request, token: str = "") -> Response:
     if not token:
         text = "Log in with a one-time link: <code>fairwind login RUN</code> makes one."
         return auth.login_page(text, 200)
-    door.logins.take(request.client.host if request.client else "")
     cookie = door.enter(token)
-    if cookie is None:
+    if cookie is None:  # only wrong ones are counted: nobody can lock out who has a right one
+        door.logins.take(request.client.host if request.client else "")
         text = "This link was used, or is too old: <code>fairwind login RUN</code> makes a new one."
         return auth.login_page(text, 401)
     page = auth.login_page("You are in.", 200, next_page="/")
