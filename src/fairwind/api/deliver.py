@@ -7,11 +7,11 @@ In: the engine's alerts, or its silence; targets. Out: messages through Apprise,
 import asyncio
 import logging
 import re
-import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -49,9 +49,21 @@ _TYPES = {
     Severity.WARNING: apprise.NotifyType.WARNING,
     Severity.INFO: apprise.NotifyType.INFO,
 }
+_HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
+
+
+class _Hearing(logging.Handler):
+    """Gives what Apprise says to whoever has called it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = _HEARD.get()
+        if lines is not None:
+            lines.append(record.getMessage())
+
+
 _LOGGER = logging.getLogger("apprise")
 _LOGGER.propagate = False  # it would write addresses to the log
-_LOGGER.addHandler(logging.NullHandler())
+_LOGGER.addHandler(_Hearing(logging.WARNING))
 
 
 class Message(NamedTuple):
@@ -131,6 +143,8 @@ class Mailbox:
             return await asyncio.wait_for(asyncio.to_thread(self._send, message), SEND_MAX_S)
         except TimeoutError:
             return f"no answer within {SEND_MAX_S:g} s"
+        except Exception as error:  # its text may hold the address
+            return f"Apprise failed ({type(error).__name__})"
 
     def _send(self, message: Message) -> str:
         with _heard() as lines:
@@ -290,18 +304,10 @@ def _message(alert: Alert, run: Path, resolved: bool) -> Message:
 
 @contextmanager
 def _heard() -> Iterator[list[str]]:
-    """What Apprise complains of in this thread."""
+    """What Apprise complains of in this call, also from threads that it sends in."""
     lines: list[str] = []
-    mine = threading.get_ident()
-
-    class Listening(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.thread == mine:
-                lines.append(record.getMessage())
-
-    listening = Listening(logging.WARNING)
-    _LOGGER.addHandler(listening)
+    token = _HEARD.set(lines)
     try:
         yield lines
     finally:
-        _LOGGER.removeHandler(listening)
+        _HEARD.reset(token)
