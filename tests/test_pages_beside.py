@@ -1,5 +1,6 @@
 """The pages beside a session: they come with it and go with it, and their death costs nothing."""
 
+import asyncio
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 from webhook import SECRET, listening
 
 from fairwind import cli
+from fairwind.cli import beside
 from fairwind.core import controls
 from fairwind.core.events import Kind
 from fairwind.core.units import SECOND_NS
@@ -234,3 +236,21 @@ def test_a_session_that_is_killed_is_told_by_its_pages_before_they_end(tmp_path:
             when(lambda: "[CRITICAL] ENGINE_GONE engine" in webhook.titles(), 30)
             when(lambda: not lives(pages), 30)
     assert SECRET not in (run / "pages.log").read_text() + (run / "log.jsonl").read_text()
+
+
+def test_pages_that_die_soon_are_given_up_and_those_that_lived_long_are_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "WAITS_S", (0.0,) * 4)
+
+    async def deaths_of(lasted_s: float) -> int:
+        monkeypatch.setattr(beside, "LASTED_S", lasted_s)
+        pages = beside.Pages(tmp_path / "no such run")
+        pages.begin()
+        await asyncio.sleep(0.5)
+        assert (pages.part(0).phase == "given up") == (lasted_s > 0)
+        await pages.close()
+        return pages.deaths
+
+    assert asyncio.run(deaths_of(60.0)) == 4
+    assert asyncio.run(deaths_of(0.0)) > 4

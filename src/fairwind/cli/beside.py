@@ -7,6 +7,7 @@ Never here: a session that waits for its pages, or pages that outlive it unasked
 import asyncio
 import os
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +20,8 @@ from fairwind.run.health import Part
 
 WAITS_S = (0.0, 1.0, 4.0, 15.0, 60.0, 240.0)
 """Before each start; after the last one the pages stay away."""
+LASTED_S = 600.0
+"""Pages that lived for so long did not die of what killed those before them."""
 ANNOUNCED_S = 20.0
 """A process that has not said by then where it serves is ended."""
 FAREWELL_S = 10.0
@@ -75,9 +78,12 @@ class Pages:
         )
 
     async def _keep(self) -> None:
-        for wait_s in WAITS_S:
-            await asyncio.sleep(wait_s)
+        quick = 0
+        while quick < len(WAITS_S):
+            await asyncio.sleep(WAITS_S[quick])
+            began_s = time.monotonic()
             code = await self._live()
+            quick = 1 if time.monotonic() - began_s >= LASTED_S else quick + 1
             self.deaths += 1
             self._phase = "ended"
             self._problem = f"its process ended ({code}); {LOG} says why"
