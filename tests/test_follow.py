@@ -15,11 +15,13 @@ from fairwind.api.app import application
 from fairwind.api.board import Board
 from fairwind.api.deliver import FILE
 from fairwind.api.follow import Follower
+from fairwind.api.wire import Refusal
 from fairwind.core.errors import BadInput
 from fairwind.core.events import Events
 from fairwind.engine.run import roster
 from fairwind.journal import file, log
 from fairwind.run.loop import Session
+from fairwind.views.names import Names
 
 KILL_SHARE = 0.02
 """Of all writes, how many end in the middle, and their process with them."""
@@ -109,6 +111,19 @@ def test_a_journal_that_is_gone_or_changed_is_said_and_not_shown_as_good(tmp_pat
     shutil.rmtree(gone.run)
     gone.follow(60.0)
     assert "found none any more" in gone.failed
+
+
+def test_a_defect_of_a_view_s_memory_is_said_and_leaves_the_pages_and_their_controls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board(finished(tmp_path / "run", windows=1))
+    names = board.follower.told.of(Names)
+    monkeypatch.setattr(names, "take", lambda _rows, _state: {}["nothing"])
+    board.follow(60.0)
+    assert board.failed == "a defect (KeyError('nothing')); see the log"
+    with pytest.raises(Refusal, match="a defect"):
+        board.snapshot("overview")
+    assert board.snapshot("engine") and board.beat().engine == "over"
 
 
 def test_a_note_of_deliveries_that_a_full_disk_has_cut_is_still_read(tmp_path: Path) -> None:

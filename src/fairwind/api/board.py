@@ -81,9 +81,10 @@ class Board:
             return True
         try:
             self.caught_up = self.follower.follow(for_s)
-        except FairwindError as error:
-            self.failed = str(error)
-            LOG.error("the journal cannot be followed: %s", error)
+        except Exception as error:  # one of ours would come again in every new process
+            ours = isinstance(error, FairwindError)
+            self.failed = str(error) if ours else f"a defect ({error!r}); see the log"
+            LOG.error("the journal cannot be followed: %s", error, exc_info=not ours)
             return True
         return self.caught_up
 
