@@ -55,7 +55,28 @@ def shown_by(*tests: str) -> Callable[[Path], None]:
     return check
 
 
-CHECKS: dict[str, Callable[[Path], None]] = {"N15": same_again}
+_counting = shown_by(
+    "tests/test_progress.py::test_every_point_stands_once_with_its_phase",
+    "tests/test_progress.py::test_json_has_phases_and_points_and_nothing_else",
+    "tests/test_progress.py::test_a_check_holds_only_if_it_ends_well_and_in_time",
+    "tests/test_pages.py::test_the_checklist_is_shown_as_it_was_counted",
+)
+_RUNNING, _REPLAY = "tests/test_browser_running.py::", "tests/test_browser_replay.py::"
+CHECKS: dict[str, Callable[[Path], None]] = {
+    **dict.fromkeys(("N01", "N02", "N03"), _counting),
+    "N06": shown_by(
+        f"{_RUNNING}test_a_frozen_feed_is_an_alert_within_two_seconds_and_strategies_hold"
+    ),
+    "N15": same_again,
+    "N34": shown_by(
+        "tests/test_health.py",
+        f"{_RUNNING}test_a_page_of_a_running_session_opens_and_lacks_nothing_that_is_known",
+    ),
+    "N39": shown_by(
+        "tests/test_views_provenance.py",
+        f"{_REPLAY}test_one_can_walk_from_a_table_to_the_whole_story_of",
+    ),
+}
 """Check by point; it gets an empty folder and raises if the point does not hold, in full."""
 
 
