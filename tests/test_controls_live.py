@@ -178,7 +178,8 @@ def test_what_cannot_be_done_is_refused_with_the_reason_and_is_not_journaled(
             assert answer.status_code == 422 and reason in answer.text, answer.text
         for name in ("config", "", " ", "a\nb", "x" * 65):
             assert (await operator.ask(HALT, name=name)).status_code == 422, name
-        for body in (b"", b"\xff", b"[]", b'{"key":"k","operator":"o"}'):
+        deep = b'{"control":{"a":' + b"[" * 4_000
+        for body in (b"", b"\xff", b"[]", b'{"key":"k","operator":"o"}', deep):
             assert (await operator.post(body)).status_code == 422, body
         for token in ("", "Bearer", "Bearer wrong", "Basic x", f"{operator.running.token}"):
             body = {"key": "k", "operator": NAME, "control": HALT}

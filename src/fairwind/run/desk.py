@@ -244,7 +244,7 @@ async def read(body: AsyncIterator[bytes]) -> Request:
             raise BadInput(f"expected at most {BODY_BYTES_MAX} bytes, found more")
     try:
         return msgspec.json.decode(whole, type=Request)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"expected a control or an alert to acknowledge: {error}") from error
 
 
