@@ -30,7 +30,7 @@ from fairwind.research.document import Report, build
 from fairwind.research.journaled import result_of_run
 from fairwind.research.replay import Inputs
 from fairwind.views.curves import Curves
-from fairwind.views.scans import EDGE_DIGITS
+from fairwind.views.scans import EDGE_DIGITS, UNTRUE
 from fairwind.views.told import Look
 
 MICRO = 1_000_000
@@ -163,7 +163,7 @@ def test_the_heatmap_is_the_mean_edge_of_the_scans_that_chose_a_side(
         run,
         f"""SELECT least(left_ms // {step_s * 1000}, 29) x, price_e4 // 500 y, count(*) n,
         sum(net_edge_e4) total, max(ts_ns) last FROM scans WHERE strategy_name = '{strategy}'
-        AND side < 2 AND price_e4 > 0 GROUP BY ALL""",
+        AND side < 2 AND price_e4 > 0 AND mask & {int(UNTRUE)} = 0 GROUP BY ALL""",
     ).to_pylist()
     edges, times = grid(end, f"heatmap/{strategy}"), grid(end, f"heatmap_at/{strategy}")
     assert edges.x == times.x == [step_s * x for x in range(30)]

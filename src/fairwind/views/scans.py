@@ -1,7 +1,7 @@
 """Scans: why each strategy did not trade, how long already, and where it saw an edge.
 
 In: scans and orders as they are told. Out: counts by hold code, streaks, grids of the edge by time
-to the end and price. Never here: a scan that is left out, an average of averages.
+to the end and price. Never here: a scan that is not counted, an average of averages.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairwind.core.events import HORIZONS_S
-from fairwind.core.holds import CATEGORY, NO_HOLD, Hold
+from fairwind.core.holds import CATEGORY, NO_HOLD, Category, Hold
 from fairwind.core.outputs import Action, OrderState
 from fairwind.core.units import PRICE_ONE_E4
 from fairwind.engine.run import roster
@@ -24,6 +24,10 @@ COLUMNS, PRICE_STEP_E4 = 30, 500
 """A grid has so many columns from the end of the window to its start, and a row for 5 cents."""
 GRID = (STRATEGIES, PRICE_ONE_E4 // PRICE_STEP_E4, COLUMNS)
 EDGE_DIGITS = 3
+UNTRUE = np.uint64(
+    sum(1 << code for code in Hold if CATEGORY[code] in (Category.FEED, Category.BOOK))
+)
+"""Gates that say that prices cannot be believed: an edge against them is none."""
 HOLDS = ("key", "strategy", "code", "category", "count", "share", "last_at_ns")
 STREAKS = (
     *("strategy", "holds", "since_ns", "scans", "hold_share", "last_code", "last_at_ns"),
@@ -84,7 +88,8 @@ class Scans:
         self.streak[strategy] += len(scans)
 
     def _edges(self, scans: NDArray[Any]) -> None:
-        sided = scans[(scans["side"] < 2) & (scans["price_e4"] > 0)]
+        believed = scans["mask"] & UNTRUE == 0
+        sided = scans[believed & (scans["side"] < 2) & (scans["price_e4"] > 0)]
         strategy = sided["strategy"]
         column = np.clip(sided["left_ms"] // self._step_ms[strategy], 0, COLUMNS - 1)
         row = np.clip(sided["price_e4"] // PRICE_STEP_E4, 0, GRID[1] - 1)
@@ -135,7 +140,7 @@ def _streaks(look: Look, _argument: str) -> Table:
 
 
 def _heatmap(look: Look, argument: str) -> Grid:
-    """The mean net edge of the scans that chose a side, by time left and that side's price."""
+    """Mean net edge of scans that chose a side on good inputs, by time left and its price."""
     scans, number = look.told.of(Scans), number_of(argument) or 0
     seen, edge_e4 = scans.seen[number], scans.edge_e4[number]
     mean = np.round(edge_e4 / np.maximum(seen, 1), EDGE_DIGITS)
