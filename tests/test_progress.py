@@ -142,7 +142,7 @@ def test_what_was_counted_last_lies_beside_the_runs_where_the_pages_find_it(
     assert reports.progress(tmp_path / "runs" / "one") is None
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checks, "CHECKS", {})
-    monkeypatch.setattr(sys, "argv", ["fairwind", "progress"])
+    monkeypatch.setattr(sys, "argv", ["fairwind", "progress", "--json"])
     with pytest.raises(SystemExit):
         cli.main()
     found = reports.progress(tmp_path / "runs" / "one")
