@@ -79,6 +79,8 @@ def test_a_run_that_trades_is_shown_as_it_goes_on_without_a_gap(tmp_path: Path) 
 
         for page in (early, late):
             page.until(there)
+            beats = len(page.beats)  # behind the next one stand all frames of that turn
+            page.until(lambda page, had=beats: len(page.beats) > had)
             page.until(lambda page: page.beats[-1]["behind_ns"] < SECOND_NS)
             beat = page.beats[-1]
             assert (beat["mode"], beat["engine"]) == ("PAPER", "running")
