@@ -67,9 +67,10 @@ def test_a_run_that_trades_is_shown_as_it_goes_on_without_a_gap(tmp_path: Path) 
         parts = np.array_split(events[:-1], 40)
         engine.play(parts[0])
         early = Page(pages, *TOPICS).until(lambda page: seen(page, *TOPICS))
-        for part in parts[1:]:
+        for number, part in enumerate(parts[1:]):
             engine.play(part)
-            time.sleep(0.02)
+            if number % 4 == 0:  # a turn of the pages at least, however busy the machine is
+                early.until(lambda page, had=early.deltas: page.deltas > had + 2)
         late = Page(pages, *TOPICS).until(lambda page: seen(page, *TOPICS))
         total, digest = engine.session.events, f"{engine.session.state.digest():016x}"
         engine.play(events[-1:])  # with it the outputs of what came before become durable
@@ -84,7 +85,7 @@ def test_a_run_that_trades_is_shown_as_it_goes_on_without_a_gap(tmp_path: Path) 
             page.until(lambda page: page.beats[-1]["behind_ns"] < SECOND_NS)
             beat = page.beats[-1]
             assert (beat["mode"], beat["engine"]) == ("PAPER", "running")
-        assert early.deltas > 5
+        assert early.deltas > 20
         for topic in ("overview", "orders", "windows", "controls"):
             answer = pages.client.get(f"/api/views/{topic}").json()["snapshot"]
             assert as_json(early.shown[topic]) == as_json(late.shown[topic]) == answer
