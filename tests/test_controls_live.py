@@ -118,6 +118,7 @@ def test_a_halt_stops_entries_within_a_turn_until_somebody_resumes(
         await operator.when(lambda: operator.decided() > 2)
         first = await operator.ask(HALT, key="once")
         assert first.status_code == 200, first.text
+        assert "HALTED" in operator.alerts()
         assert not operator.looking.paper.session.state.record.orders["order"].any()
         before = operator.decided()
         await operator.pass_s(10)
@@ -125,7 +126,6 @@ def test_a_halt_stops_entries_within_a_turn_until_somebody_resumes(
         assert again.content == first.content
         other = await operator.ask(RESUME, key="once")
         assert other.status_code == 422 and "used for another" in other.text
-        await operator.when(lambda: "HALTED" in operator.alerts())
         said["halted"] = first.json()
         said["resumed"] = (await operator.ask(RESUME)).json()
         await operator.when(lambda: operator.decided() > before + 2)

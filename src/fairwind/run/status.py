@@ -73,7 +73,10 @@ class Looking:
         await asyncio.sleep(LAST_WORDS_S)
 
     async def ask(self, request: desk.Request) -> desk.Answer:
-        """Do what an operator asks, and log it. Raises as Desk.ask does."""
+        """Do what an operator asks, and log it; the status has it when the answer is there.
+
+        Raises as Desk.ask does.
+        """
         what = msgspec.to_builtins(request.control or request.acknowledge)
         try:
             answer = await self.paper.desk.ask(request, self.watch.alerts)
@@ -81,6 +84,7 @@ class Looking:
             self._log.warning("refused", operator=request.operator, asked=what, why=str(error))
             raise
         self._log.info("asked", operator=request.operator, asked=what, event_number=answer.event)
+        self.status = self.look(self.paper.clock.now_ns())
         return answer
 
     def look(self, now_ns: int) -> health.Status:
